@@ -1,1 +1,21 @@
+//! Whereabouts: cluster-wide IP addresses for the secondary interfaces of pods.
+//!
+//! The programs are thin shells around this library. What decides is pure and has no clock, no
+//! environment and no network; what touches the world stands at the edges:
+//!
+//! | module | | what it is |
+//! |---|---|---|
+//! | [`ip`] | pure | addresses, ranges, offsets |
+//! | [`pod`] | pure | pod references and network status |
+//! | [`api`] | pure | the custom resources |
+//! | [`client`] | I/O | kubeconfig or service account to a client; errors in words |
+//! | [`reconcile`] | both | snapshot → audit → plan → apply → report |
+//! | [`cli`], [`log`] | I/O | the command line of `ip-reconciler`, and its log |
 
+pub mod api;
+pub mod cli;
+pub mod client;
+pub mod ip;
+pub mod log;
+pub mod pod;
+pub mod reconcile;

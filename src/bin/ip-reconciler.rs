@@ -1,1 +1,7 @@
-fn main() {}
+//! Frees addresses that are still reserved for pods which are gone.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    whereabouts::cli::main(std::env::args_os())
+}

@@ -1,0 +1,34 @@
+//! PURE: the custom resources of `whereabouts.cni.cncf.io/v1alpha1`.
+//!
+//! Kinds, names, fields and required members are those of the Go program, so that either can
+//! replace the other in a running cluster. Optional members of ours are ignored there.
+
+mod ip_pool;
+mod node_slice_pool;
+mod reservation;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt;
+
+pub use ip_pool::{Allocation, IPPool, IPPoolSpec, Owner};
+pub use node_slice_pool::{NodeSlice, NodeSlicePool, NodeSlicePoolSpec, NodeSlicePoolStatus};
+pub use reservation::{OverlappingRangeIPReservation, OverlappingRangeIPReservationSpec};
+
+/// The API group of all three resources.
+pub const GROUP: &str = "whereabouts.cni.cncf.io";
+
+/// The served and stored version.
+pub const VERSION: &str = "v1alpha1";
+
+/// The definitions to install, generated from the types.
+#[must_use]
+pub fn definitions() -> [CustomResourceDefinition; 3] {
+    let mut definitions =
+        [IPPool::crd(), NodeSlicePool::crd(), OverlappingRangeIPReservation::crd()];
+    for version in definitions.iter_mut().flat_map(|definition| &mut definition.spec.versions) {
+        // The Go controllers update a whole NodeSlicePool; a status subresource would make the
+        // API server drop what they write into its status.
+        version.subresources = None;
+    }
+    definitions
+}

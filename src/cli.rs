@@ -1,0 +1,232 @@
+//! I/O: the command line of `ip-reconciler`: what was typed, to what is done, to an exit code.
+
+mod options;
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::client::{self, Client, ConnectError};
+use crate::log;
+use crate::reconcile::report::{Conclusion, Cost, Report, Source, escape};
+use crate::reconcile::snapshot::{FileError, ReadStep, read_files};
+use crate::reconcile::stop::Stop;
+use crate::reconcile::{self, Mode, Run, Settings};
+use options::Options;
+
+/// The exit codes of `ip-reconciler`; clap uses 2 for wrong usage as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// All that was to be done is done.
+    Done = 0,
+    /// Something failed, or the view of the cluster was incomplete.
+    Failed = 1,
+    /// The command line makes no sense.
+    Usage = 2,
+    /// With `--detailed-exitcode`: a dry run found orphans.
+    OrphansFound = 3,
+    /// A brake refused the release.
+    Refused = 4,
+    /// A second signal ended the program at once.
+    Aborted = 130,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// What ends the program with a message instead of a report.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error(transparent)]
+    Files(#[from] FileError),
+    #[error(transparent)]
+    Run(#[from] reconcile::Error),
+    #[error("cannot listen for signals: {0}")]
+    Signals(#[source] io::Error),
+    #[error("cannot write the report: {0}")]
+    Output(#[source] io::Error),
+}
+
+/// Runs the program: parses the arguments, does what they say, and prints to the real standard
+/// output and standard error.
+#[must_use]
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let options = match Options::read(arguments) {
+        Ok(options) => options,
+        Err(error) => {
+            // Help and version are no errors; a closed pipe is nobody's fault.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Done }.into();
+        }
+    };
+    if let Err(error) = log::start(options.log_level, options.log_format) {
+        complain(&error.to_string());
+        return Exit::Failed.into();
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let exit = match runtime {
+        Ok(runtime) => runtime.block_on(go(&options)),
+        Err(error) => Err(Error::Signals(error)),
+    };
+    match exit {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            complain(&error.to_string());
+            Exit::Failed.into()
+        }
+    }
+}
+
+/// Says what went wrong in one line.
+#[expect(clippy::print_stderr, reason = "the one place that speaks outside of the log")]
+fn complain(message: &str) {
+    eprintln!("ip-reconciler: {}", escape(message));
+}
+
+async fn go(options: &Options) -> Result<Exit, Error> {
+    let started = Instant::now();
+    let started_at = Timestamp::now();
+    let settings = options.settings();
+    let cost = |traffic: (u64, u64)| Cost {
+        started_at: format!("{started_at:.0}"),
+        milliseconds: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        api_calls: traffic.0,
+        bytes_received: traffic.1,
+    };
+    if !options.snapshot.is_empty() {
+        let run = reconcile::judge(read_files(&options.snapshot)?, &settings);
+        let report = Report::new(&run, &settings, Source::Files, cost((0, 0)));
+        return conclude(options, &report);
+    }
+    let deadline = started + options.timeout();
+    let stop = listen().map_err(Error::Signals)?;
+    let kube = client::connect(&options.target()).await?;
+    let client = Client::new(kube, deadline);
+    let run = run_live(&client, &settings, deadline, stop).await?;
+    let report = Report::new(&run, &settings, Source::Cluster, cost(client.traffic()));
+    conclude(options, &report)
+}
+
+async fn run_live(
+    client: &Client,
+    settings: &Settings,
+    deadline: Instant,
+    stop: Stop,
+) -> Result<Run, Error> {
+    let spinner = io::stderr().is_terminal().then(indicatif::ProgressBar::new_spinner);
+    if let Some(spinner) = &spinner {
+        spinner.enable_steady_tick(Duration::from_millis(120));
+    }
+    let progress = |step: ReadStep| {
+        let message = match step {
+            ReadStep::Pools => "Reading pools",
+            ReadStep::Reservations => "Reading reservations",
+            ReadStep::Pods => "Reading pods",
+        };
+        if let Some(spinner) = &spinner {
+            spinner.set_message(message);
+        }
+        tracing::debug!(?step, "Reading");
+    };
+    let steering = reconcile::Steering { deadline, stop, progress: &progress };
+    let run = reconcile::run(client, settings, &steering).await;
+    if let Some(spinner) = &spinner {
+        spinner.finish_and_clear();
+    }
+    Ok(run?)
+}
+
+/// Prints the report, logs the run in one line, and finds the exit code.
+fn conclude(options: &Options, report: &Report<'_>) -> Result<Exit, Error> {
+    let conclusion = report.conclusion();
+    let summary = report.summary();
+    tracing::info!(
+        ?conclusion,
+        source = ?report.source,
+        dry_run = options.mode() == Mode::DryRun,
+        pools = summary.pools,
+        allocations = summary.allocations,
+        reservations = summary.reservations,
+        pods = summary.pods,
+        orphans = summary.orphans,
+        released = summary.released,
+        already_gone = summary.already_gone,
+        changed = summary.changed,
+        failed = summary.failed,
+        not_started = summary.not_started,
+        restored = summary.restored,
+        api_calls = report.cost.api_calls,
+        bytes_received = report.cost.bytes_received,
+        milliseconds = report.cost.milliseconds,
+        "Reconciled"
+    );
+    for remark in report.remarks() {
+        tracing::warn!("{}", escape(&remark));
+    }
+    for row in report.findings().filter(|row| row.result == Some("Failed")) {
+        tracing::error!(
+            kind = row.kind, namespace = row.namespace, name = %escape(row.name),
+            address = row.address, reason = %escape(&row.reason), "Release failed"
+        );
+    }
+    print(options, report)?;
+    Ok(match conclusion {
+        Conclusion::Incomplete => Exit::Failed,
+        Conclusion::Refused => Exit::Refused,
+        Conclusion::Completed
+            if options.detailed_exitcode()
+                && options.mode() == Mode::DryRun
+                && summary.orphans > 0 =>
+        {
+            Exit::OrphansFound
+        }
+        Conclusion::Completed => Exit::Done,
+    })
+}
+
+/// Prints the report; a reader that has gone away has seen enough.
+fn print(options: &Options, report: &Report<'_>) -> Result<(), Error> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let printed = report.print(options.output, &mut out).and_then(|()| out.flush());
+    match printed {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Output(error)),
+        _ => Ok(()),
+    }
+}
+
+/// The first signal ends the run in good order, the second one at once.
+fn listen() -> io::Result<Stop> {
+    let (raise, stop) = Stop::new();
+    let (mut term, mut int) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::spawn(async move {
+        next_signal(&mut term, &mut int, &raise).await;
+        tracing::warn!("Asked to stop; what has been started is finished");
+        next_signal(&mut term, &mut int, &raise).await;
+        std::process::exit(Exit::Aborted as i32);
+    });
+    Ok(stop)
+}
+
+async fn next_signal(
+    term: &mut tokio::signal::unix::Signal,
+    int: &mut tokio::signal::unix::Signal,
+    raise: &watch::Sender<bool>,
+) {
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+    raise.send_replace(true);
+}

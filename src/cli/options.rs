@@ -1,0 +1,184 @@
+//! PURE: what the user typed, and what it means.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::BoolishValueParser;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
+use tracing::level_filters::LevelFilter;
+
+use crate::client::Target;
+use crate::log;
+use crate::reconcile::plan::{MaxRelease, Scope};
+use crate::reconcile::report::Format;
+use crate::reconcile::{Brakes, Mode, Settings};
+
+/// Frees addresses that are still reserved for pods which are gone.
+///
+/// Reads all IP pools, reservations and pods, finds allocations whose pod has ended or vanished, and
+/// deletes them. Whatever is unknown, unreadable or in doubt is kept and reported.
+#[derive(Debug, Parser)]
+#[command(
+    name = "ip-reconciler",
+    version,
+    max_term_width = 98,
+    after_help = "Exit codes: 0 done; 1 failed or the view was incomplete; 2 wrong usage; \
+        3 orphans found (dry run with --detailed-exitcode); 4 refused by a brake; \
+        130 aborted by a second signal."
+)]
+pub(super) struct Options {
+    /// Only report what would be released; nothing is written.
+    #[arg(long, env = "IP_RECONCILER_DRY_RUN", value_parser = BoolishValueParser::new(), num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    dry_run: Option<bool>,
+
+    /// Read `kubectl get -o yaml|json` dumps instead of a cluster; - is standard input. Implies
+    /// --dry-run.
+    #[arg(long, env = "IP_RECONCILER_SNAPSHOT", value_name = "FILE", value_delimiter = ',', num_args = 1.., conflicts_with_all = ["kubeconfig", "context"])]
+    pub(super) snapshot: Vec<PathBuf>,
+
+    /// How to print the report.
+    #[arg(short, long, env = "IP_RECONCILER_OUTPUT", value_name = "FORMAT", default_value = "table")]
+    pub(super) output: Format,
+
+    /// Exit with 3 when a dry run finds orphans.
+    #[arg(long, env = "IP_RECONCILER_DETAILED_EXITCODE", value_parser = BoolishValueParser::new(), num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    detailed_exitcode: Option<bool>,
+
+    /// Only records in this namespace; pods are always those of all namespaces.
+    #[arg(short, long, env = "IP_RECONCILER_NAMESPACE", value_name = "NAMESPACE", help_heading = "Scope")]
+    namespace: Option<String>,
+
+    /// Only records of pools of this name.
+    #[arg(long, env = "IP_RECONCILER_POOL", value_name = "NAME", help_heading = "Scope")]
+    pool: Option<String>,
+
+    /// How much one run may release: a percentage of all records in scope (counted only above 100
+    /// records), or a number of records [default: 50%].
+    #[arg(long, env = "IP_RECONCILER_MAX_RELEASE", value_name = "LIMIT", help_heading = "Safety")]
+    max_release: Option<MaxRelease>,
+
+    /// Release even when a brake would refuse.
+    #[arg(long, env = "IP_RECONCILER_FORCE", value_parser = BoolishValueParser::new(), num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", help_heading = "Safety")]
+    force: Option<bool>,
+
+    /// How far two looks at a pod are apart, before it is believed that it does not have an
+    /// address.
+    #[arg(long, env = "IP_RECONCILER_SETTLE", value_name = "DURATION", default_value = "30s", value_parser = duration, help_heading = "Safety")]
+    settle: Duration,
+
+    /// When the whole run has to be over.
+    #[arg(long, env = "IP_RECONCILER_TIMEOUT", value_name = "DURATION", default_value = "4m", value_parser = duration, help_heading = "Safety")]
+    timeout: Duration,
+
+    /// The kubeconfig to use; without one KUBECONFIG, ~/.kube/config, or the pod's service account.
+    #[arg(long, env = "IP_RECONCILER_KUBECONFIG", value_name = "FILE", help_heading = "Cluster")]
+    kubeconfig: Option<PathBuf>,
+
+    /// The context of the kubeconfig to use.
+    #[arg(long, env = "IP_RECONCILER_CONTEXT", value_name = "NAME", help_heading = "Cluster")]
+    context: Option<String>,
+
+    /// How many objects to read in one page of a list.
+    #[arg(long, env = "IP_RECONCILER_PAGE_SIZE", value_name = "OBJECTS", default_value = "5000", value_parser = clap::value_parser!(u32).range(1..=100_000), help_heading = "Cluster")]
+    page_size: u32,
+
+    /// How many calls to make side by side.
+    #[arg(long, env = "IP_RECONCILER_CONCURRENCY", value_name = "CALLS", default_value = "16", value_parser = clap::value_parser!(u8).range(1..), help_heading = "Cluster")]
+    concurrency: u8,
+
+    /// What to log: off, error, warn, info, debug or trace.
+    #[arg(long, env = "IP_RECONCILER_LOG_LEVEL", value_name = "LEVEL", default_value = "info", value_parser = log::parse_level, help_heading = "Log")]
+    pub(super) log_level: LevelFilter,
+
+    /// How a line of the log looks.
+    #[arg(long, env = "IP_RECONCILER_LOG_FORMAT", value_name = "FORMAT", default_value = "text", help_heading = "Log")]
+    pub(super) log_format: log::Format,
+}
+
+impl Options {
+    /// Reads the arguments, after the program's name, and the environment.
+    ///
+    /// # Errors
+    /// When they make no sense, alone or together; also for `--help` and `--version`.
+    pub(super) fn read(
+        arguments: impl IntoIterator<Item = OsString>,
+    ) -> Result<Self, clap::Error> {
+        let options = Self::try_parse_from(go_style(arguments))?;
+        match options.contradiction() {
+            Some(message) => Err(Self::command().error(ErrorKind::ArgumentConflict, message)),
+            None => Ok(options),
+        }
+    }
+
+    fn contradiction(&self) -> Option<&'static str> {
+        if self.dry_run == Some(false) && !self.snapshot.is_empty() {
+            Some("a snapshot cannot be changed: --snapshot always is a dry run")
+        } else if self.force == Some(true) && self.max_release.is_some() {
+            Some("--force overrides every brake: --max-release has no meaning beside it")
+        } else {
+            None
+        }
+    }
+
+    pub(super) fn detailed_exitcode(&self) -> bool {
+        self.detailed_exitcode == Some(true)
+    }
+
+    pub(super) fn settings(&self) -> Settings {
+        Settings {
+            scope: Scope { namespace: self.namespace.clone(), pool: self.pool.clone() },
+            mode: self.mode(),
+            max_release: self.max_release.unwrap_or(MaxRelease::DEFAULT),
+            brakes: if self.force == Some(true) { Brakes::Overridden } else { Brakes::On },
+            settle: self.settle,
+            page: self.page_size,
+            at_once: self.concurrency.into(),
+        }
+    }
+
+    pub(super) fn mode(&self) -> Mode {
+        if self.dry_run == Some(true) || !self.snapshot.is_empty() { Mode::DryRun } else { Mode::Release }
+    }
+
+    pub(super) fn target(&self) -> Target {
+        Target { kubeconfig: self.kubeconfig.clone(), context: self.context.clone() }
+    }
+
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+}
+
+/// Reads a duration as Go writes it, such as `90s` or `1m30s`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed: kube::core::Duration =
+        text.parse().map_err(|error| format!("{error}; write it as 90s or 1m30s"))?;
+    if parsed.is_negative() {
+        return Err("a duration cannot be negative".to_owned());
+    }
+    Ok(parsed.into())
+}
+
+/// Accepts long flags with one dash, as the Go program takes them.
+fn go_style(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let command = Options::command();
+    let is_long = |name: &str| {
+        name.len() > 1
+            && (matches!(name, "help" | "version")
+                || command.get_arguments().any(|argument| argument.get_long() == Some(name)))
+    };
+    let mut only_values = false;
+    let adapt = |argument: OsString| {
+        only_values |= argument == "--";
+        let flag = argument.to_str().and_then(|text| text.strip_prefix('-'));
+        match flag {
+            Some(flag) if !only_values && is_long(flag.split('=').next().unwrap_or(flag)) => {
+                OsString::from(format!("--{flag}"))
+            }
+            _ => argument,
+        }
+    };
+    arguments.into_iter().map(adapt).collect()
+}

@@ -1,0 +1,133 @@
+//! PURE: what went wrong with a call, on which object, and what the operator can do.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::time::Duration;
+
+use kube::core::Status;
+
+use super::Call;
+
+/// A call that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action}: {cause}{advice}", advice = .advice.as_deref().unwrap_or_default())]
+pub struct CallError {
+    /// The verb, the resource and the object.
+    action: String,
+    /// Why.
+    pub cause: Cause,
+    advice: Option<String>,
+}
+
+/// Why a call failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Cause {
+    /// The server said no.
+    #[error("{}", said(.0))]
+    Refused(Box<Status>),
+    /// No answer, or not all of it.
+    #[error("{0}")]
+    Transport(String),
+    /// The server has been silent for too long.
+    #[error("no answer within {}s", .0.as_secs())]
+    Silent(Duration),
+    /// The time for the whole run is over.
+    #[error("the time for the whole run is over (--timeout)")]
+    Deadline,
+    /// The answer is not what the API promises.
+    #[error("unreadable answer: {0}")]
+    Unreadable(Box<dyn StdError + Send + Sync>),
+    /// The list changed under the reader as often as it was started again.
+    #[error("the list expired between two pages {0} times in a row")]
+    Expired(u32),
+}
+
+fn said(status: &Status) -> String {
+    let message = if status.message.is_empty() { &status.reason } else { &status.message };
+    format!("the API server answered {} {message}", status.code).trim_end().to_owned()
+}
+
+impl Cause {
+    /// Takes the innermost message: the layers above it only repeat that something failed.
+    #[must_use]
+    pub fn transport(error: &(dyn StdError + 'static)) -> Self {
+        let mut messages: Vec<String> = Vec::new();
+        let mut next = Some(error);
+        while let Some(error) = next {
+            messages.push(error.to_string());
+            next = error.source();
+        }
+        Self::Transport(messages.pop().unwrap_or_default())
+    }
+
+    /// The server's refusal, if it is one.
+    #[must_use]
+    pub fn status(&self) -> Option<&Status> {
+        match self {
+            Self::Refused(status) => Some(status),
+            Self::Transport(_)
+            | Self::Silent(_)
+            | Self::Deadline
+            | Self::Unreadable(_)
+            | Self::Expired(_) => None,
+        }
+    }
+
+    /// Whether the API server said that there is no such object. A 404 of something in between,
+    /// or of a resource that is not served, says nothing about the object.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        self.status().is_some_and(|status| status.code == 404 && status.reason == "NotFound")
+    }
+
+    /// Whether the server said that something else is there than was expected: a precondition or
+    /// a `test` that failed, or an object that exists already.
+    #[must_use]
+    pub fn is_conflict(&self) -> bool {
+        self.status().is_some_and(|status| matches!(status.code, 409 | 422))
+    }
+
+    /// Whether the same call can succeed a moment later.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Refused(status) => status.code == 429 || status.code >= 500,
+            Self::Transport(_) | Self::Silent(_) | Self::Unreadable(_) => true,
+            Self::Deadline | Self::Expired(_) => false,
+        }
+    }
+}
+
+impl Call<'_> {
+    /// This call's failure.
+    #[must_use]
+    pub fn failed(&self, cause: Cause) -> CallError {
+        let advice = self.advice(&cause);
+        CallError { action: self.to_string(), cause, advice }
+    }
+
+    fn advice(&self, cause: &Cause) -> Option<String> {
+        let status = cause.status()?;
+        let group = self.resource.split_once('.').map_or("", |(_, group)| group);
+        match status.code {
+            401 => Some("; the credentials are not valid (any more)".to_owned()),
+            403 => Some(format!(
+                "; grant the verb {:?} on {} (cronjob.yaml has the whole role)",
+                self.verb, self.resource
+            )),
+            404 if self.verb == "list" && group == crate::api::GROUP => Some(format!(
+                "; the custom resource definition {} is not installed: \
+                 kubectl apply -f manifests/crds",
+                self.resource
+            )),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Call<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.verb, self.resource)?;
+        if self.object.is_empty() { Ok(()) } else { write!(f, " {}", self.object) }
+    }
+}

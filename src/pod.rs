@@ -1,0 +1,239 @@
+//! PURE: pods as the reconciler sees them: a reference, and what their network status shows.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::net::IpAddr;
+
+use serde::Deserialize;
+
+use crate::ip::parse_address;
+
+/// The annotation in which Multus says what a pod's interfaces have (Network Plumbing Working
+/// Group, multi-network specification 4.1), and its former name, still written by old versions.
+pub const STATUS_KEYS: [&str; 2] =
+    ["k8s.v1.cni.cncf.io/network-status", "k8s.v1.cni.cncf.io/networks-status"];
+
+/// The annotation that exempts a pod, a pool or a reservation when its value is `"false"`.
+pub const RECONCILE_KEY: &str = "whereabouts.cni.cncf.io/reconcile";
+
+/// The annotation of a static pod's mirror: its uid changes while its containers go on.
+pub const MIRROR_KEY: &str = "kubernetes.io/config.mirror";
+
+/// A pod named as `namespace/name`, as records do.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PodRef(Box<str>);
+
+impl PodRef {
+    /// Reads `namespace/name`; `None` when either is missing or there is more than one slash.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (namespace, name) = text.split_once('/')?;
+        let valid = !namespace.is_empty() && !name.is_empty() && !name.contains('/');
+        valid.then(|| Self(text.into()))
+    }
+
+    /// The pod's namespace.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        self.0.split_once('/').map_or("", |(namespace, _)| namespace)
+    }
+
+    /// The pod's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.0.split_once('/').map_or("", |(_, name)| name)
+    }
+}
+
+impl fmt::Display for PodRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Borrow<str> for PodRef {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+/// How a pod ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finished {
+    /// Phase `Succeeded`.
+    Succeeded,
+    /// Phase `Failed`.
+    Failed,
+}
+
+impl Finished {
+    /// Both terminal phases (Pod Lifecycle: a pod never leaves them).
+    pub const ALL: [Self; 2] = [Self::Succeeded, Self::Failed];
+
+    /// The phase as the API spells it.
+    #[must_use]
+    pub fn phase(self) -> &'static str {
+        match self {
+            Self::Succeeded => "Succeeded",
+            Self::Failed => "Failed",
+        }
+    }
+
+    /// The terminal phase of that spelling.
+    #[must_use]
+    pub fn from_phase(phase: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|finished| finished.phase() == phase)
+    }
+}
+
+/// One interface of a pod and the addresses that its status shows there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interface {
+    /// The name inside the pod, such as `net1`; empty when the status has none.
+    pub name: Box<str>,
+    /// The addresses, compared as addresses and never as text.
+    pub addresses: Box<[IpAddr]>,
+}
+
+/// What the network status annotations of a pod say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NetworkStatus {
+    /// All interfaces that could be read, from both annotation keys.
+    pub interfaces: Box<[Interface]>,
+    /// Why a part of it could not be read, if so.
+    pub unreadable: Option<Box<str>>,
+}
+
+/// An element of the annotation's list; members that say nothing about addresses are left out.
+#[derive(Deserialize)]
+struct StatusElement<'a> {
+    #[serde(default, borrow)]
+    interface: Option<std::borrow::Cow<'a, str>>,
+    #[serde(default, borrow)]
+    ips: Option<Vec<std::borrow::Cow<'a, str>>>,
+}
+
+impl NetworkStatus {
+    /// Reads the values of the annotations that are there; no value is no status.
+    #[must_use]
+    pub fn parse<'a>(annotations: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut interfaces = Vec::new();
+        let mut unreadable = None;
+        for text in annotations {
+            if let Err(reason) = read_annotation(text, &mut interfaces) {
+                unreadable = Some(reason.into());
+            }
+        }
+        Self { interfaces: interfaces.into(), unreadable }
+    }
+
+    /// Whether the status names any interface at all.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        !self.interfaces.is_empty()
+    }
+
+    /// The interface on which the address is shown.
+    #[must_use]
+    pub fn interface_with(&self, address: IpAddr) -> Option<&Interface> {
+        self.interfaces.iter().find(|interface| interface.addresses.contains(&address))
+    }
+
+    /// All addresses shown, on any interface.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.interfaces.iter().flat_map(|interface| interface.addresses.iter().copied())
+    }
+}
+
+fn read_annotation(text: &str, interfaces: &mut Vec<Interface>) -> Result<(), String> {
+    let elements: Vec<StatusElement> =
+        serde_json::from_str(text).map_err(|error| format!("network status: {error}"))?;
+    let mut outcome = Ok(());
+    for element in elements {
+        let mut addresses = Vec::new();
+        for ip in element.ips.iter().flatten() {
+            // Some delegates write the prefix length too.
+            match parse_address(ip.split_once('/').map_or(ip, |(address, _)| address)) {
+                Some(address) => addresses.push(address),
+                None => outcome = Err(format!("network status: {ip:?} is no address")),
+            }
+        }
+        interfaces.push(Interface {
+            name: element.interface.unwrap_or_default().into(),
+            addresses: addresses.into(),
+        });
+    }
+    outcome
+}
+
+/// What is known of a pod, from its metadata and from the lists by phase.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodState {
+    /// `metadata.uid`.
+    pub uid: Box<str>,
+    /// Whether `metadata.deletionTimestamp` is set.
+    pub deleting: bool,
+    /// Whether [`RECONCILE_KEY`] exempts it.
+    pub protected: bool,
+    /// Whether it mirrors a static pod.
+    pub mirror: bool,
+    /// Its terminal phase, if it has one.
+    pub finished: Option<Finished>,
+    /// What its interfaces have.
+    pub status: NetworkStatus,
+    /// Whether it changed between two looks at it, so that its status proves nothing yet.
+    pub unsettled: bool,
+}
+
+impl PodState {
+    /// Whether it exists, is not finished and is not being deleted.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.finished.is_none() && !self.deleting
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pod_reference_is_one_namespace_and_one_name() {
+        let pod = PodRef::parse("default/web-0").unwrap();
+        assert_eq!((pod.namespace(), pod.name()), ("default", "web-0"));
+        for text in ["", "web-0", "/web-0", "default/", "a/b/c", "/"] {
+            assert_eq!(PodRef::parse(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn every_interface_of_both_annotations_counts() {
+        let status = NetworkStatus::parse([
+            r#"[{"name":"cbr0","interface":"eth0","ips":["10.244.0.9"],"default":true},
+                {"name":"default/a","interface":"net1","ips":["10.0.0.5","FD00:0::5"],"dns":{}}]"#,
+            r#"[{"name":"x","ips":["::ffff:10.0.0.6","10.0.0.7/24"]},{"name":"y"},{"ips":null}]"#,
+        ]);
+        assert_eq!(status.unreadable, None);
+        for shown in ["10.244.0.9", "10.0.0.5", "fd00::5", "10.0.0.6", "10.0.0.7"] {
+            assert!(status.interface_with(parse_address(shown).unwrap()).is_some(), "{shown}");
+        }
+        assert_eq!(&*status.interfaces[1].name, "net1");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_said_and_the_rest_still_counts() {
+        for text in ["", "{}", "[", r#"[{"ips":["x"]}]"#, r#"[{"ips":[5]}]"#, "[1]"] {
+            let status = NetworkStatus::parse([text, r#"[{"ips":["10.0.0.5"]}]"#]);
+            assert!(status.unreadable.is_some(), "{text}");
+            assert!(status.interface_with(parse_address("10.0.0.5").unwrap()).is_some());
+        }
+    }
+
+    #[test]
+    fn an_empty_status_is_no_status() {
+        for annotations in [&[][..], &["[]"]] {
+            let status = NetworkStatus::parse(annotations.iter().copied());
+            assert!(!status.is_there() && status.unreadable.is_none());
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! The reconciler: snapshot (I/O) → audit → plan (pure) → apply (I/O) → report (pure).
+//!
+//! A dry run is the same way without apply, so it cannot drift from a real one.
+
+pub mod apply;
+pub mod audit;
+pub mod confirm;
+pub mod decode;
+pub mod items;
+pub mod plan;
+pub mod pods;
+pub mod records;
+pub mod report;
+pub mod snapshot;
+pub mod stop;
+
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::client::{CallError, Client};
+use apply::{Applied, Writing, apply};
+use plan::{MaxRelease, Plan, Scope};
+use snapshot::{ReadStep, Snapshot, read_cluster};
+use stop::Stop;
+
+/// `ippools`, as roles and messages spell it.
+pub const POOLS: &str = "ippools.whereabouts.cni.cncf.io";
+/// `overlappingrangeipreservations`, as roles and messages spell it.
+pub const RESERVATIONS: &str = "overlappingrangeipreservations.whereabouts.cni.cncf.io";
+/// `pods`, as roles and messages spell it.
+pub const PODS: &str = "pods";
+
+/// What a run may do and how much of it.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Which records it may touch.
+    pub scope: Scope,
+    /// Whether it writes.
+    pub mode: Mode,
+    /// How much it may release.
+    pub max_release: MaxRelease,
+    /// Whether brakes are overridden.
+    pub brakes: Brakes,
+    /// How far two looks at a suspect pod are apart.
+    pub settle: Duration,
+    /// Objects in a page of a list.
+    pub page: u32,
+    /// Calls side by side.
+    pub at_once: usize,
+}
+
+/// Whether a run writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// It only reports.
+    DryRun,
+    /// It releases orphans.
+    Release,
+}
+
+/// Whether a brake stops a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Brakes {
+    /// It does.
+    On,
+    /// The operator has overridden them.
+    Overridden,
+}
+
+/// Why a run ended before its plan was made; nothing has been changed then.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A part of the view is missing.
+    #[error("{0}; nothing was released")]
+    View(#[from] CallError),
+    /// Someone asked it to end.
+    #[error("interrupted while reading the cluster; nothing was released")]
+    Interrupted,
+}
+
+/// What a run saw, wanted and did.
+#[derive(Debug)]
+pub struct Run {
+    /// What it saw.
+    pub snapshot: Snapshot,
+    /// What it wanted to release.
+    pub plan: Plan,
+    /// What it did; `None` when it wrote nothing on purpose.
+    pub applied: Option<Applied>,
+}
+
+/// How a live run is steered from outside.
+pub struct Steering<'a> {
+    /// When the whole run is over.
+    pub deadline: Instant,
+    /// Whether someone asked it to end.
+    pub stop: Stop,
+    /// Told what is being read.
+    pub progress: &'a dyn Fn(ReadStep),
+}
+
+/// Reads the cluster, judges its records and, unless it is a dry run, releases the orphans.
+///
+/// # Errors
+/// When the view is incomplete. What happens after the plan is made is in the result.
+pub async fn run(
+    client: &Client,
+    settings: &Settings,
+    steering: &Steering<'_>,
+) -> Result<Run, Error> {
+    let view = async {
+        let mut snapshot = read_cluster(client, settings.page, steering.progress).await?;
+        let Settings { scope, settle, at_once, .. } = settings;
+        confirm::confirm(client, &mut snapshot, scope, *settle, *at_once).await?;
+        Ok::<_, CallError>(snapshot)
+    };
+    let snapshot = tokio::select! {
+        view = view => view?,
+        () = steering.stop.requested() => return Err(Error::Interrupted),
+    };
+    let plan = plan(&snapshot, settings);
+    let may_write = settings.mode == Mode::Release && plan.refusal.is_none();
+    let applied = if may_write {
+        let how = Writing {
+            at_once: settings.at_once,
+            until: last_write(Instant::now(), steering.deadline),
+            stop: steering.stop.clone(),
+        };
+        Some(apply(&plan, &snapshot.records, client, &how).await)
+    } else {
+        None
+    };
+    Ok(Run { snapshot, plan, applied })
+}
+
+/// Judges a snapshot that was read from files; nothing can be applied to it.
+#[must_use]
+pub fn judge(snapshot: Snapshot, settings: &Settings) -> Run {
+    let plan = plan(&snapshot, settings);
+    Run { snapshot, plan, applied: None }
+}
+
+fn plan(snapshot: &Snapshot, settings: &Settings) -> Plan {
+    let pods = snapshot.pods.total();
+    let mut plan = Plan::of(snapshot.audit(), &settings.scope, settings.max_release, pods);
+    if settings.brakes == Brakes::Overridden {
+        plan.refusal = None;
+    }
+    plan
+}
+
+/// When no further write is started: an eighth of what is left is kept for the end of what the
+/// writes began.
+fn last_write(now: Instant, deadline: Instant) -> Instant {
+    let left = deadline.saturating_duration_since(now);
+    deadline.checked_sub(left / 8).unwrap_or(deadline)
+}

@@ -1,0 +1,100 @@
+//! I/O: carries out a plan, each write guarded by what was judged.
+//!
+//! **Pool first, reservation second**, so that a crash in between leaves waste and never two owners
+//! of one address. A guard that fails means that the record changed: it stays for the next run.
+
+mod entries;
+mod reservations;
+mod retry;
+
+use std::collections::HashMap;
+
+use futures::StreamExt;
+use tokio::time::Instant;
+
+use super::plan::Plan;
+use super::records::{RecordId, Records};
+use super::stop::Stop;
+use crate::client::Client;
+
+/// What became of a record that was to be released.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was released by this run.
+    Released,
+    /// It was gone already, or a write whose answer was lost had done it.
+    AlreadyGone,
+    /// It is not what was judged any more, and stays for the next run.
+    Changed,
+    /// Its entry stays, so it stays too.
+    KeptWithEntry,
+    /// The release failed.
+    Failed(String),
+    /// The run was over before its turn.
+    NotStarted,
+}
+
+/// What a run has done.
+#[derive(Debug, Default)]
+pub struct Applied {
+    /// For each record of the plan, what became of it.
+    pub outcomes: HashMap<RecordId, Outcome>,
+    /// Reservations that were put back because their entry had come back.
+    pub restored: Vec<String>,
+    /// What went wrong beside the records themselves.
+    pub problems: Vec<String>,
+}
+
+/// How writes are sent.
+#[derive(Debug, Clone)]
+pub struct Writing {
+    /// How many at once.
+    pub at_once: usize,
+    /// When no further write is started; what has been started is still finished.
+    pub until: Instant,
+    /// Whether someone asked the run to end.
+    pub stop: Stop,
+}
+
+impl Writing {
+    /// Whether another write may be started.
+    fn may_start(&self) -> bool {
+        !self.stop.is_requested() && Instant::now() < self.until
+    }
+}
+
+/// Releases what the plan says; one bad pool never stops the others.
+pub async fn apply(plan: &Plan, records: &Records, client: &Client, how: &Writing) -> Applied {
+    let mut applied = Applied::default();
+    let by_pool = plan.entries.chunk_by(|a, b| {
+        let pool = |index: &usize| records.entries.get(*index).map(|entry| entry.pool);
+        pool(a) == pool(b)
+    });
+    let pools = by_pool.map(|indexes| entries::release(client, records, indexes, how));
+    let released: Vec<_> = futures::stream::iter(pools).buffer_unordered(how.at_once).collect().await;
+    let released = released.into_iter().flatten();
+    applied.outcomes.extend(released.map(|(index, outcome)| (RecordId::Entry(index), outcome)));
+
+    let (free, held): (Vec<usize>, Vec<usize>) =
+        plan.reservations.iter().partition(|index| entries_are_gone(records, &applied, **index));
+    let deletes = free.iter().filter_map(|index| records.reservations.get(*index).map(|r| (*index, r)));
+    let deletes = deletes.map(|(index, reservation)| async move {
+        (RecordId::Reservation(index), reservations::delete(client, reservation, how).await)
+    });
+    let deleted: Vec<_> = futures::stream::iter(deletes).buffer_unordered(how.at_once).collect().await;
+    applied.outcomes.extend(deleted);
+    let held = held.into_iter().map(|index| (RecordId::Reservation(index), Outcome::KeptWithEntry));
+    applied.outcomes.extend(held);
+
+    reservations::put_back(&mut applied, records, client, how).await;
+    applied
+}
+
+/// Whether all entries of the same claim are gone from their pools.
+fn entries_are_gone(records: &Records, applied: &Applied, reservation: usize) -> bool {
+    let Some(reservation) = records.reservations.get(reservation) else { return false };
+    reservation.entries.iter().all(|entry| {
+        let outcome = applied.outcomes.get(&RecordId::Entry(*entry));
+        matches!(outcome, Some(Outcome::Released | Outcome::AlreadyGone))
+    })
+}

@@ -1,0 +1,142 @@
+//! I/O: takes entries out of one pool.
+
+use json_patch::{Patch, PatchOperation, RemoveOperation, TestOperation, jsonptr::PointerBuf};
+use kube::api::{PatchParams, Resource};
+use kube::core::Request;
+use serde_json::Value;
+
+use super::{Outcome, Writing, retry};
+use crate::api::IPPool;
+use crate::client::{Call, CallError, Client};
+use crate::reconcile::POOLS;
+use crate::reconcile::records::{Pool, Records};
+use crate::reconcile::snapshot::read_pool;
+
+/// Entries in one patch; the API server takes 10,000 operations, two for each entry.
+const MAX_ENTRIES_A_PATCH: usize = 1000;
+
+/// An entry that is to go.
+struct Pending {
+    index: usize,
+    key: Box<str>,
+    judged: Value,
+}
+
+/// Releases entries of one pool, and says what became of each.
+pub(super) async fn release(
+    client: &Client,
+    records: &Records,
+    indexes: &[usize],
+    how: &Writing,
+) -> Vec<(usize, Outcome)> {
+    let mut outcomes = Vec::new();
+    for chunk in indexes.chunks(MAX_ENTRIES_A_PATCH) {
+        let mut pending = Vec::new();
+        let mut pool = None;
+        for (index, entry) in chunk.iter().filter_map(|i| Some((*i, records.entries.get(*i)?))) {
+            pool = Some(records.pool_of(entry));
+            match serde_json::from_str(&entry.raw) {
+                Ok(judged) => pending.push(Pending { index, key: entry.key.clone(), judged }),
+                Err(error) => outcomes.push((index, Outcome::Failed(error.to_string()))),
+            }
+        }
+        if let Some(pool) = pool {
+            release_chunk(client, pool, pending, how, &mut outcomes).await;
+        }
+    }
+    outcomes
+}
+
+/// Patches until all entries are gone or changed, or asking again is of no use.
+async fn release_chunk(
+    client: &Client,
+    pool: &Pool,
+    mut pending: Vec<Pending>,
+    how: &Writing,
+    outcomes: &mut Vec<(usize, Outcome)>,
+) {
+    let mut pauses = retry::pauses();
+    let mut last_error = None;
+    let all = |pending: Vec<Pending>, outcome: Outcome| {
+        pending.into_iter().map(move |entry| (entry.index, outcome.clone()))
+    };
+    while !pending.is_empty() {
+        if !how.may_start() {
+            let outcome = last_error.map_or(Outcome::NotStarted, Outcome::Failed);
+            return outcomes.extend(all(pending, outcome));
+        }
+        let error = match patch(client, pool, &pending).await {
+            Ok(()) => return outcomes.extend(all(pending, Outcome::Released)),
+            Err(error) if error.cause.is_not_found() => {
+                return outcomes.extend(all(pending, Outcome::AlreadyGone));
+            }
+            Err(error) => error,
+        };
+        let may_help = error.cause.is_conflict() || error.cause.is_passing();
+        tracing::debug!(pool = %pool.id, %error, "Release was refused; reading the pool again");
+        let (Some(pause), true) = (pauses.next(), may_help) else {
+            return outcomes.extend(all(pending, Outcome::Failed(error.to_string())));
+        };
+        last_error = Some(error.to_string());
+        tokio::time::sleep(pause).await;
+        match retry::repeat(async || read_pool(client, &pool.id).await, || how.may_start()).await {
+            Ok(now) => {
+                let now = now.map(|object| (object.pool, object.entries));
+                pending = still_as_judged(pool, now.as_ref(), pending, outcomes);
+            }
+            Err(error) => {
+                return outcomes.extend(all(pending, Outcome::Failed(error.to_string())));
+            }
+        }
+    }
+}
+
+/// Removes the entries in one patch that holds only if all of them are still what was judged.
+///
+/// There is no test on the resource version: an ADD for another address must not defeat it.
+async fn patch(client: &Client, pool: &Pool, pending: &[Pending]) -> Result<(), CallError> {
+    let object = pool.id.to_string();
+    let call = Call { verb: "patch", resource: POOLS, object: &object };
+    let at = |tokens: &[&str]| PointerBuf::from_tokens(tokens.iter().copied());
+    let range = Value::from(&*pool.range_text);
+    let mut operations =
+        vec![PatchOperation::Test(TestOperation { path: at(&["spec", "range"]), value: range })];
+    for entry in pending {
+        let path = at(&["spec", "allocations", &entry.key]);
+        let value = entry.judged.clone();
+        operations.push(PatchOperation::Test(TestOperation { path: path.clone(), value }));
+        operations.push(PatchOperation::Remove(RemoveOperation { path }));
+    }
+    let patch = kube::api::Patch::Json::<()>(Patch(operations));
+    let request = Request::new(IPPool::url_path(&(), Some(&pool.id.namespace)))
+        .patch(&pool.id.name, &PatchParams::default(), &patch);
+    client.stream(&call, request, |_| Ok(())).await
+}
+
+/// Sorts out what is gone and what changed; the rest may be tried again.
+fn still_as_judged(
+    judged: &Pool,
+    now: Option<&(Pool, Vec<crate::reconcile::records::Entry>)>,
+    pending: Vec<Pending>,
+    outcomes: &mut Vec<(usize, Outcome)>,
+) -> Vec<Pending> {
+    let mut rest = Vec::new();
+    for entry in pending {
+        let Some((pool, entries)) = now else {
+            outcomes.push((entry.index, Outcome::AlreadyGone));
+            continue;
+        };
+        let found = entries.iter().find(|found| found.key == entry.key);
+        let is_as_judged = |raw: &str| {
+            pool.range_text == judged.range_text
+                && !pool.protected
+                && serde_json::from_str::<Value>(raw).is_ok_and(|now| now == entry.judged)
+        };
+        match found {
+            None => outcomes.push((entry.index, Outcome::AlreadyGone)),
+            Some(found) if is_as_judged(&found.raw) => rest.push(entry),
+            Some(_) => outcomes.push((entry.index, Outcome::Changed)),
+        }
+    }
+    rest
+}

@@ -1,0 +1,172 @@
+//! I/O: deletes reservations, and puts one back when its entry has come back meanwhile.
+
+use std::collections::BTreeMap;
+
+use futures::StreamExt;
+use kube::api::{DeleteParams, ListParams, PostParams, Preconditions, Resource};
+use kube::core::{ObjectMeta, Request};
+use serde::Deserialize;
+
+use super::{Applied, Outcome, Writing, retry};
+use crate::api::{
+    Allocation, OverlappingRangeIPReservation, OverlappingRangeIPReservationSpec,
+};
+use crate::client::{Call, CallError, Client};
+use crate::reconcile::RESERVATIONS;
+use crate::reconcile::records::{Entry, RecordId, Records, Reservation};
+use crate::reconcile::snapshot::read_pool;
+
+/// Deletes a reservation if it is still the object that was judged.
+pub(super) async fn delete(client: &Client, reservation: &Reservation, how: &Writing) -> Outcome {
+    if !how.may_start() {
+        return Outcome::NotStarted;
+    }
+    let Reservation { id, uid, resource_version, .. } = reservation;
+    if uid.is_empty() || resource_version.is_empty() {
+        return Outcome::Failed("it has no uid or no resourceVersion to delete it by".to_owned());
+    }
+    let object = id.to_string();
+    let call = Call { verb: "delete", resource: RESERVATIONS, object: &object };
+    let params = DeleteParams::default().preconditions(Preconditions {
+        uid: Some(uid.to_string()),
+        resource_version: Some(resource_version.to_string()),
+    });
+    let path = OverlappingRangeIPReservation::url_path(&(), Some(&id.namespace));
+    let send = async || {
+        let request = Request::new(path.as_str()).delete(&id.name, &params);
+        client.stream(&call, request, |_| Ok(())).await
+    };
+    match retry::repeat(send, || how.may_start()).await {
+        Ok(()) => Outcome::Released,
+        Err(error) if error.cause.is_not_found() => Outcome::AlreadyGone,
+        Err(error) if error.cause.is_conflict() => Outcome::Changed,
+        Err(error) => Outcome::Failed(error.to_string()),
+    }
+}
+
+/// Reads the pools once more: an entry that has come back for the same owner gets its reservation
+/// back.
+///
+/// The Go plugin takes over a reservation of its pod without writing it, so a delete that was
+/// guarded by what was read can still hit a claim that is in use again. This is the end of what
+/// the deletes began, so it is done even when the run was asked to stop.
+pub(super) async fn put_back(
+    applied: &mut Applied,
+    records: &Records,
+    client: &Client,
+    how: &Writing,
+) {
+    let mut by_pool: BTreeMap<usize, Vec<&Reservation>> = BTreeMap::new();
+    for (id, outcome) in &applied.outcomes {
+        let RecordId::Reservation(index) = id else { continue };
+        // A delete that failed may have been carried out all the same.
+        let may_be_gone = matches!(outcome, Outcome::Released | Outcome::Failed(_));
+        let Some(reservation) = records.reservations.get(*index).filter(|_| may_be_gone) else {
+            continue;
+        };
+        let joined = reservation.entries.iter().filter_map(|at| records.entries.get(*at));
+        let joined = joined.map(|entry| entry.pool);
+        let covering = records.pools_covering(reservation).map(|(pool, _)| pool);
+        for pool in joined.chain(covering) {
+            let deleted = by_pool.entry(pool).or_default();
+            if !deleted.iter().any(|other| other.id == reservation.id) {
+                deleted.push(reservation);
+            }
+        }
+    }
+    let looks = by_pool.into_iter().filter_map(|(pool, deleted)| {
+        let id = &records.pools.get(pool)?.id;
+        Some(async move {
+            let read = retry::repeat(async || read_pool(client, id).await, || true).await;
+            match read {
+                Ok(None) => (Vec::new(), Vec::new()),
+                Ok(Some(now)) => restore_each(client, &deleted, &now.entries).await,
+                Err(error) => {
+                    let what = "whether an entry has come back whose reservation was deleted";
+                    (Vec::new(), vec![format!("it is not known {what}: {error}")])
+                }
+            }
+        })
+    });
+    let looks: Vec<_> = futures::stream::iter(looks).buffer_unordered(how.at_once).collect().await;
+    for (restored, problems) in looks {
+        applied.restored.extend(restored);
+        applied.problems.extend(problems);
+    }
+}
+
+async fn restore_each(
+    client: &Client,
+    deleted: &[&Reservation],
+    entries: &[Entry],
+) -> (Vec<String>, Vec<String>) {
+    let (mut restored, mut problems) = (Vec::new(), Vec::new());
+    for reservation in deleted {
+        let Ok(owner) = &reservation.owner else { continue };
+        let back = entries.iter().find(|entry| {
+            entry.address.as_ref().is_ok_and(|address| reservation.addresses.contains(address))
+                && entry.owner.agrees_with(owner)
+        });
+        let Some(back) = back else { continue };
+        match restore(client, reservation, back).await {
+            Ok(true) => restored.push(reservation.id.to_string()),
+            Ok(false) => {}
+            Err(problem) => problems.push(problem),
+        }
+    }
+    (restored, problems)
+}
+
+/// Creates the reservation again; whether that was needed.
+async fn restore(client: &Client, old: &Reservation, entry: &Entry) -> Result<bool, String> {
+    let object = old.id.to_string();
+    let call = Call { verb: "create", resource: RESERVATIONS, object: &object };
+    let allocation: Allocation = serde_json::from_str(&entry.raw)
+        .map_err(|error| format!("cannot put reservation {object} back: {error}"))?;
+    let path = OverlappingRangeIPReservation::url_path(&(), Some(&old.id.namespace));
+    let mut new = OverlappingRangeIPReservation::new(
+        &old.id.name,
+        OverlappingRangeIPReservationSpec {
+            podref: allocation.podref.clone(),
+            ifname: allocation.ifname,
+            containerid: Some(allocation.id),
+        },
+    );
+    new.metadata =
+        ObjectMeta { namespace: Some(old.id.namespace.to_string()), ..new.metadata };
+    let body = serde_json::to_vec(&new).map_err(|error| error.to_string())?;
+    let send = async || {
+        let request = Request::new(path.as_str()).create(&PostParams::default(), body.clone());
+        client.stream(&call, request, |_| Ok(())).await
+    };
+    match retry::repeat(send, || true).await {
+        Ok(()) => Ok(true),
+        Err(error) if error.cause.is_conflict() => {
+            match holder(client, old).await.map_err(|error| error.to_string())? {
+                Some(pod) if pod == allocation.podref => Ok(false),
+                Some(pod) => Err(format!(
+                    "conflict: pool entry {} of {} has come back, but reservation {object} now \
+                     belongs to {pod}",
+                    entry.key, allocation.podref
+                )),
+                None => Err(error.to_string()),
+            }
+        }
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Whom a reservation names, by a list of one, so that no further verb is needed.
+async fn holder(client: &Client, reservation: &Reservation) -> Result<Option<String>, CallError> {
+    #[derive(Deserialize)]
+    struct List {
+        items: Vec<OverlappingRangeIPReservation>,
+    }
+    let object = reservation.id.to_string();
+    let call = Call { verb: "list", resource: RESERVATIONS, object: &object };
+    let path = OverlappingRangeIPReservation::url_path(&(), Some(&reservation.id.namespace));
+    let params =
+        ListParams::default().fields(&format!("metadata.name={}", reservation.id.name));
+    let list: List = client.call(&call, Request::new(path).list(&params)).await?;
+    Ok(list.items.into_iter().next().map(|item| item.spec.podref))
+}

@@ -1,0 +1,248 @@
+//! PURE: one JSON object of the API to a record or a pod.
+//!
+//! Only the members that matter are read, borrowed where possible; `managedFields`, most of an
+//! object's bytes, are skipped over. An object without a name cannot be spoken of and is an error;
+//! everything else that is odd is kept as a record with a problem, so that it is reported and never
+//! freed.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::records::{Entry, ObjectId, Owner, Pool, PoolObject, Reservation};
+use crate::pod::{
+    Finished, MIRROR_KEY, NetworkStatus, PodRef, PodState, RECONCILE_KEY, STATUS_KEYS,
+};
+
+type Annotations<'a> = HashMap<Cow<'a, str>, Cow<'a, str>>;
+
+/// `metadata` of any object.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata<'a> {
+    name: Cow<'a, str>,
+    #[serde(default)]
+    namespace: Cow<'a, str>,
+    #[serde(default)]
+    uid: Cow<'a, str>,
+    #[serde(default)]
+    resource_version: Cow<'a, str>,
+    #[serde(default)]
+    deletion_timestamp: Option<Cow<'a, str>>,
+    #[serde(default, borrow)]
+    annotations: Option<Annotations<'a>>,
+}
+
+impl Metadata<'_> {
+    fn id(&self) -> ObjectId {
+        ObjectId { namespace: (&*self.namespace).into(), name: (&*self.name).into() }
+    }
+
+    fn annotation(&self, key: &str) -> Option<&str> {
+        self.annotations.as_ref()?.get(key).map(|value| &**value)
+    }
+
+    fn is_protected(&self) -> bool {
+        self.annotation(RECONCILE_KEY) == Some("false")
+    }
+}
+
+#[derive(Deserialize)]
+struct Object<'a> {
+    #[serde(borrow)]
+    metadata: Metadata<'a>,
+    #[serde(default, borrow)]
+    spec: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    status: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct PoolSpec<'a> {
+    #[serde(borrow)]
+    range: Cow<'a, str>,
+    #[serde(default, borrow)]
+    allocations: Option<HashMap<Cow<'a, str>, &'a RawValue>>,
+}
+
+#[derive(Deserialize)]
+struct EntryFields<'a> {
+    #[serde(default)]
+    id: Cow<'a, str>,
+    #[serde(default)]
+    podref: Cow<'a, str>,
+    #[serde(default)]
+    ifname: Option<Cow<'a, str>>,
+    #[serde(default, borrow)]
+    owner: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct OwnerFields<'a> {
+    #[serde(default)]
+    id: Cow<'a, str>,
+    #[serde(default)]
+    poduid: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+struct ReservationSpec<'a> {
+    #[serde(default)]
+    podref: Cow<'a, str>,
+    #[serde(default)]
+    ifname: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+struct PodStatus<'a> {
+    #[serde(default)]
+    phase: Cow<'a, str>,
+}
+
+/// A pod as a list or a GET shows it.
+#[derive(Debug, Clone)]
+pub struct SeenPod {
+    /// Its namespace and name.
+    pub pod: PodRef,
+    /// What it shows; `finished` is only known from a whole pod.
+    pub state: PodState,
+}
+
+/// Reads an `IPPool`.
+pub fn pool(json: &[u8]) -> Result<PoolObject, serde_json::Error> {
+    let Object { metadata, spec, .. } = serde_json::from_slice(json)?;
+    let spec: Result<PoolSpec, _> = serde_json::from_str(spec.map_or("null", RawValue::get));
+    let spec = match spec {
+        Ok(spec) => spec,
+        Err(error) => {
+            let reason = format!("spec: {error}");
+            let pool = Pool::unreadable(metadata.id(), &reason, metadata.is_protected());
+            return Ok(PoolObject { pool, entries: Vec::new() });
+        }
+    };
+    let pool = Pool::new(metadata.id(), &spec.range, metadata.is_protected());
+    let allocations = spec.allocations.unwrap_or_default();
+    let entries = allocations.into_iter().map(|(key, raw)| entry(&pool, &key, raw.get())).collect();
+    Ok(PoolObject { pool, entries })
+}
+
+fn entry(pool: &Pool, key: &str, raw: &str) -> Entry {
+    let address = match &pool.range {
+        Ok(range) => range.address_of_key(key).ok_or_else(|| {
+            format!("key {key:?} is no offset inside the range {range}").into_boxed_str()
+        }),
+        Err(reason) => Err(reason.clone()),
+    };
+    let (address, owner) = match entry_owner(raw) {
+        Ok(owner) => (address, owner),
+        Err(error) => (Err(format!("entry {key:?}: {error}").into()), Owner::default()),
+    };
+    Entry { pool: 0, key: key.into(), raw: raw.into(), address, owner }
+}
+
+fn entry_owner(raw: &str) -> Result<Owner, serde_json::Error> {
+    let fields: EntryFields = serde_json::from_str(raw)?;
+    // An owner that cannot be read says nothing; the entry without it is still the Go program's.
+    let owner: Option<OwnerFields> =
+        fields.owner.and_then(|owner| serde_json::from_str(owner.get()).ok());
+    let uid = owner.filter(|owner| owner.id == fields.id).and_then(|owner| owner.poduid);
+    Ok(Owner {
+        pod: PodRef::parse(&fields.podref),
+        interface: non_empty(fields.ifname),
+        uid: non_empty(uid),
+    })
+}
+
+fn non_empty(text: Option<Cow<str>>) -> Option<Box<str>> {
+    text.filter(|text| !text.is_empty()).map(|text| (&*text).into())
+}
+
+/// Reads an `OverlappingRangeIPReservation`; its addresses are found when it is joined.
+pub fn reservation(json: &[u8]) -> Result<Reservation, serde_json::Error> {
+    let Object { metadata, spec, .. } = serde_json::from_slice(json)?;
+    let spec: Result<ReservationSpec, _> =
+        serde_json::from_str(spec.map_or("null", RawValue::get));
+    let owner = spec.map_err(|error| format!("spec: {error}").into()).map(|spec| Owner {
+        pod: PodRef::parse(&spec.podref),
+        interface: non_empty(spec.ifname),
+        uid: None,
+    });
+    Ok(Reservation {
+        id: metadata.id(),
+        uid: (&*metadata.uid).into(),
+        resource_version: (&*metadata.resource_version).into(),
+        protected: metadata.is_protected(),
+        owner,
+        addresses: Box::default(),
+        entries: Box::default(),
+    })
+}
+
+/// Reads a pod, whole or metadata only.
+pub fn pod(json: &[u8]) -> Result<SeenPod, serde_json::Error> {
+    let Object { metadata, status, .. } = serde_json::from_slice(json)?;
+    let pod = PodRef::parse(&metadata.id().to_string()).ok_or_else(|| {
+        serde::de::Error::custom(format_args!("{:?} is no namespaced name", metadata.name))
+    })?;
+    let annotations = STATUS_KEYS.iter().filter_map(|key| metadata.annotation(key));
+    let network = NetworkStatus::parse(annotations);
+    let status: Option<PodStatus> =
+        status.map(|status| serde_json::from_str(status.get())).transpose()?;
+    let state = PodState {
+        uid: (&*metadata.uid).into(),
+        deleting: metadata.deletion_timestamp.is_some(),
+        protected: metadata.is_protected(),
+        mirror: metadata.annotation(MIRROR_KEY).is_some(),
+        finished: status.and_then(|status| Finished::from_phase(&status.phase)),
+        status: network,
+        unsettled: false,
+    };
+    Ok(SeenPod { pod, state })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn odd_pools_are_kept_with_their_problem() {
+        let read = |spec: &str| {
+            let json = format!(
+                r#"{{"metadata":{{"name":"p","namespace":"n","managedFields":[{{}}]}},"spec":{spec}}}"#
+            );
+            pool(json.as_bytes()).unwrap()
+        };
+        for spec in ["null", "5", "{}", r#"{"range":5}"#, r#"{"range":"x","allocations":{}}"#,
+            r#"{"range":"10.0.0.0/24","allocations":[]}"#]
+        {
+            assert!(read(spec).pool.range.is_err(), "{spec}");
+        }
+        let odd = read(
+            r#"{"range":"10.0.0.0/24","more":1,"allocations":{"x":{"id":"c","podref":"a/b"},
+                "1":5,"2":{"podref":7},"3":{"id":"c","podref":"a/b","more":{"x":[]}}}}"#,
+        );
+        let readable = odd.entries.iter().filter(|entry| entry.address.is_ok());
+        assert_eq!(readable.map(|entry| &*entry.key).collect::<Vec<_>>(), ["3"]);
+    }
+
+    #[test]
+    fn a_uid_counts_only_for_the_container_it_was_written_for() {
+        let uid = |raw: &str| entry_owner(raw).unwrap().uid;
+        let own = r#"{"id":"c1","podref":"a/b","owner":{"id":"c1","poduid":"u1"}}"#;
+        assert_eq!(uid(own).as_deref(), Some("u1"));
+        // The Go program took the entry over and rewrote the id alone.
+        assert_eq!(uid(&own.replacen("c1", "c2", 1)), None);
+        assert_eq!(uid(r#"{"id":"c1","podref":"a/b","owner":"x"}"#), None);
+    }
+
+    #[test]
+    fn an_object_without_a_name_is_an_error() {
+        for json in ["{}", r#"{"metadata":{}}"#, "[]", ""] {
+            assert!(pool(json.as_bytes()).is_err() && reservation(json.as_bytes()).is_err());
+            assert!(pod(json.as_bytes()).is_err());
+        }
+        assert!(pod(br#"{"metadata":{"name":"p","uid":"u"}}"#).is_err(), "no namespace");
+    }
+}

@@ -1,0 +1,200 @@
+//! PURE: cuts the items out of a list while its body streams in.
+//!
+//! A page of a big cluster has megabytes; kept is one item at a time, and the envelope around the
+//! items, which says whether there is another page. An envelope that is not complete is an error,
+//! so a body that ends early never passes for a list.
+
+use serde::Deserialize;
+
+/// What surrounds the items.
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct Envelope {
+    /// `metadata` of the list.
+    #[serde(default)]
+    pub metadata: ListMetadata,
+}
+
+/// `metadata` of a list.
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct ListMetadata {
+    /// Where the next page begins; absent on the last one.
+    #[serde(default, rename = "continue")]
+    pub continue_token: Option<String>,
+}
+
+/// A JSON text that is read piece by piece.
+#[derive(Debug, Default)]
+pub struct Items {
+    /// Everything outside the items.
+    envelope: Vec<u8>,
+    /// The beginning of an item whose end has not come in yet.
+    partial: Vec<u8>,
+    depth: usize,
+    in_string: bool,
+    escaped: bool,
+    /// The last string at the top level of the list: a key, when a colon follows it.
+    last_string: Vec<u8>,
+    key_is_items: bool,
+    in_items: bool,
+    stray: bool,
+}
+
+impl Items {
+    /// Takes the next piece of the body, and hands over each item that it completes.
+    pub fn push<E>(
+        &mut self,
+        chunk: &[u8],
+        mut item: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        // Where the item that is being read begins in this piece.
+        let mut start = (self.in_items && self.depth > 2).then_some(0);
+        for (at, byte) in chunk.iter().copied().enumerate() {
+            let was_in_item = self.in_items && self.depth > 2;
+            self.step(byte);
+            let is_in_item = self.in_items && self.depth > 2;
+            match (was_in_item, is_in_item) {
+                (false, true) => start = Some(at),
+                (true, false) => {
+                    let end = chunk.get(start.take().unwrap_or(at)..=at).unwrap_or_default();
+                    if self.partial.is_empty() {
+                        item(end)?;
+                    } else {
+                        self.partial.extend_from_slice(end);
+                        item(&self.partial)?;
+                        self.partial.clear();
+                    }
+                }
+                (false, false) if !(self.in_items && matches!(byte, b',')) => {
+                    self.envelope.push(byte);
+                }
+                (false, false) | (true, true) => {}
+            }
+        }
+        if let Some(rest) = start.and_then(|start| chunk.get(start..)) {
+            self.partial.extend_from_slice(rest);
+        }
+        Ok(())
+    }
+
+    /// Moves over one byte.
+    fn step(&mut self, byte: u8) {
+        if self.in_string {
+            match byte {
+                _ if self.escaped => self.escaped = false,
+                b'\\' => self.escaped = true,
+                b'"' => self.in_string = false,
+                _ if self.depth == 1 => self.last_string.push(byte),
+                _ => {}
+            }
+            return;
+        }
+        match byte {
+            b'"' => {
+                self.in_string = true;
+                self.last_string.clear();
+                self.stray |= self.in_items && self.depth == 2;
+            }
+            b':' if self.depth == 1 => self.key_is_items = self.last_string == b"items",
+            b',' if self.depth == 1 => self.key_is_items = false,
+            b'{' | b'[' => {
+                self.stray |= self.in_items && self.depth == 2 && byte == b'[';
+                self.in_items |= self.depth == 1 && byte == b'[' && self.key_is_items;
+                self.depth = self.depth.saturating_add(1);
+            }
+            b'}' | b']' => {
+                self.depth = self.depth.saturating_sub(1);
+                if self.depth == 1 {
+                    self.in_items = false;
+                }
+            }
+            b',' | b' ' | b'\n' | b'\r' | b'\t' => {}
+            _ => self.stray |= self.in_items && self.depth == 2,
+        }
+    }
+
+    /// The envelope, once the whole body has come in.
+    ///
+    /// # Errors
+    /// When the body ended early, is no list, or has items that are no objects.
+    pub fn finish(self) -> Result<Envelope, serde_json::Error> {
+        if self.stray {
+            return Err(serde::de::Error::custom("an item of the list is no object"));
+        }
+        serde_json::from_slice(&self.envelope)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn split(body: &[u8], cut: usize) -> (Vec<Value>, Result<Envelope, serde_json::Error>) {
+        let mut items = Items::default();
+        let mut found = Vec::new();
+        for chunk in body.chunks(cut.max(1)) {
+            let read = items.push(chunk, |item| {
+                found.push(serde_json::from_slice(item)?);
+                Ok::<_, serde_json::Error>(())
+            });
+            read.unwrap();
+        }
+        (found, items.finish())
+    }
+
+    #[test]
+    fn items_come_out_whatever_stands_around_them() {
+        let tricky = json!({"items": [1, {"a": "]}\"\\"}], "metadata": {"items": []}, "s": "\"items\":["});
+        let body = json!({"kind": "List", "metadata": {"continue": "t", "labels": {"items": "x"}},
+            "items": [tricky, {}, tricky], "extra": [{"items": [{}]}]});
+        let body = serde_json::to_vec(&body).unwrap();
+        for cut in 1..body.len() + 1 {
+            let (found, envelope) = split(&body, cut);
+            assert_eq!(found, [tricky.clone(), json!({}), tricky.clone()], "cut {cut}");
+            assert_eq!(envelope.unwrap().metadata.continue_token.as_deref(), Some("t"));
+        }
+    }
+
+    #[test]
+    fn a_body_that_ends_early_is_an_error() {
+        let body = br#"{"metadata":{"resourceVersion":"1"},"items":[{"a":{}},{"b":[]}]}"#;
+        assert!(split(body, 7).1.is_ok());
+        for end in 0..body.len() {
+            assert!(split(&body[..end], 7).1.is_err(), "{end}");
+        }
+    }
+
+    #[test]
+    fn an_item_that_is_no_object_is_an_error() {
+        for body in [r#"{"items":[null]}"#, r#"{"items":[{},5]}"#, r#"{"items":["x"]}"#, r#"{"items":[[{}]]}"#] {
+            assert!(split(body.as_bytes(), 3).1.is_err(), "{body}");
+        }
+        for body in [r#"{"items":null}"#, r#"{"items":[]}"#, r#"{ "items" : [ ] }"#] {
+            assert!(split(body.as_bytes(), 3).1.is_ok(), "{body}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_pieces_give_the_same_items(
+            texts in proptest::collection::vec("\\PC{0,12}", 0..6), cut in 1usize..40
+        ) {
+            let all: Vec<Value> = texts.iter().map(|text| json!({ text.as_str(): [text, {}] })).collect();
+            let body = serde_json::to_vec_pretty(&json!({"items": all, "metadata": {}})).unwrap();
+            let (found, envelope) = split(&body, cut);
+            prop_assert_eq!(found, all);
+            prop_assert!(envelope.is_ok());
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(body: Vec<u8>, cut in 1usize..9) {
+            let mut items = Items::default();
+            for chunk in body.chunks(cut) {
+                let _ = items.push(chunk, |_| Ok::<_, ()>(()));
+            }
+            let _ = items.finish();
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! PURE: which records a run releases, and the brakes that stop it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::audit::{Action, Audit, Verdict};
+use super::records::{RecordId, Records};
+
+/// With no pod in sight, more reserved addresses than this look like a broken view of the cluster.
+const MAX_ADDRESSES_WITHOUT_PODS: usize = 10;
+
+/// Up to so many records, a share of them says nothing.
+const MIN_RECORDS_FOR_SHARE: usize = 100;
+
+/// Which records a run may touch; pods are never narrowed.
+#[derive(Debug, Clone, Default)]
+pub struct Scope {
+    /// Only records in this namespace.
+    pub namespace: Option<String>,
+    /// Only records of the pools of this name.
+    pub pool: Option<String>,
+}
+
+impl Scope {
+    /// Whether the record is among those to look at.
+    ///
+    /// A reservation belongs to the pool of its entry; without one, to each pool from which its
+    /// address can come.
+    #[must_use]
+    pub fn holds(&self, records: &Records, id: RecordId) -> bool {
+        let namespace_is = |namespace: &str| self.namespace.as_deref().is_none_or(|n| n == namespace);
+        let pool_is = |name: &str| self.pool.as_deref().is_none_or(|pool| pool == name);
+        match id {
+            RecordId::Entry(index) => records.entries.get(index).is_some_and(|entry| {
+                let pool = &records.pool_of(entry).id;
+                namespace_is(&pool.namespace) && pool_is(&pool.name)
+            }),
+            RecordId::Reservation(index) => {
+                let Some(reservation) = records.reservations.get(index) else { return false };
+                if !namespace_is(&reservation.id.namespace) || self.pool.is_none() {
+                    return namespace_is(&reservation.id.namespace);
+                }
+                let mut entries = reservation.entries.iter().peekable();
+                if entries.peek().is_none() {
+                    return records.pools_covering(reservation).any(|(_, p)| pool_is(&p.id.name));
+                }
+                // With an entry out of scope it has to stay, so it is out of scope itself.
+                entries
+                    .filter_map(|index| records.entries.get(*index))
+                    .all(|entry| pool_is(&records.pool_of(entry).id.name))
+            }
+        }
+    }
+}
+
+/// How much one run may release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MaxRelease {
+    /// So many percent of all records in scope, counted only above 100 records.
+    Percent(u8),
+    /// So many records.
+    Records(usize),
+}
+
+impl MaxRelease {
+    /// Half of all records in scope.
+    pub const DEFAULT: Self = Self::Percent(50);
+}
+
+impl FromStr for MaxRelease {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let invalid = || format!("{text:?} is neither a percentage such as 50% nor a number");
+        match text.strip_suffix('%') {
+            Some(percent) => match percent.parse() {
+                Ok(percent) if percent <= 100 => Ok(Self::Percent(percent)),
+                _ => Err(invalid()),
+            },
+            None => text.parse().map(Self::Records).map_err(|_| invalid()),
+        }
+    }
+}
+
+impl fmt::Display for MaxRelease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Percent(percent) => write!(f, "{percent}%"),
+            Self::Records(records) => write!(f, "{records}"),
+        }
+    }
+}
+
+/// Why nothing is released although there are orphans.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// No pod at all is visible.
+    NoPods {
+        /// How many different addresses are recorded in scope.
+        addresses: usize,
+    },
+    /// More would go than one run may release.
+    TooMany {
+        /// How many records would go.
+        orphans: usize,
+        /// Of how many in scope.
+        records: usize,
+        /// The limit.
+        limit: MaxRelease,
+    },
+}
+
+impl Refusal {
+    /// The brake's name, as reports print it.
+    #[must_use]
+    pub fn brake(&self) -> &'static str {
+        match self {
+            Self::NoPods { .. } => "NoPods",
+            Self::TooMany { .. } => "MaxRelease",
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoPods { addresses } => write!(
+                f,
+                "{addresses} addresses are reserved but no pod at all is visible; \
+                 if the cluster really has none, run again with --force"
+            ),
+            Self::TooMany { orphans, records, limit } => write!(
+                f,
+                "{orphans} of {records} records would be released, more than --max-release {limit}; \
+                 look at a dry run, then raise --max-release or use --force"
+            ),
+        }
+    }
+}
+
+/// What a run is to release.
+#[derive(Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct Plan {
+    /// Indexes of entries, those of one pool side by side.
+    pub entries: Vec<usize>,
+    /// Indexes of reservations; each goes after its entries.
+    pub reservations: Vec<usize>,
+    /// The brake that forbids all of it.
+    pub refusal: Option<Refusal>,
+}
+
+impl Plan {
+    /// Collects the orphans in scope and asks the brakes.
+    pub fn of(audit: Audit<'_>, scope: &Scope, limit: MaxRelease, pods: usize) -> Self {
+        let records = audit.records();
+        let mut plan = Self::default();
+        let mut in_scope = 0;
+        for id in records.ids().filter(|id| scope.holds(records, *id)) {
+            in_scope += 1;
+            if audit.verdict(id).action() == Action::Release {
+                match id {
+                    RecordId::Entry(index) => plan.entries.push(index),
+                    RecordId::Reservation(index) => plan.reservations.push(index),
+                }
+            }
+        }
+        if plan.len() > 0 {
+            let addresses = || records.distinct_addresses(|id| scope.holds(records, id));
+            let unseen = if pods == 0 { addresses() } else { 0 };
+            plan.refusal = (unseen > MAX_ADDRESSES_WITHOUT_PODS)
+                .then_some(Refusal::NoPods { addresses: unseen })
+                .or_else(|| too_many(plan.len(), in_scope, limit));
+        }
+        plan
+    }
+
+    /// How many records it releases.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len() + self.reservations.len()
+    }
+
+    /// Whether there is nothing to release.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+fn too_many(orphans: usize, records: usize, limit: MaxRelease) -> Option<Refusal> {
+    let exceeded = match limit {
+        MaxRelease::Records(most) => orphans > most,
+        MaxRelease::Percent(percent) => {
+            records > MIN_RECORDS_FOR_SHARE && orphans * 100 > records * usize::from(percent)
+        }
+    };
+    exceeded.then_some(Refusal::TooMany { orphans, records, limit })
+}
+
+/// The records in scope whose pods need a second look before their verdict counts.
+pub fn suspects<'a>(
+    audit: Audit<'a>,
+    scope: &'a Scope,
+) -> impl Iterator<Item = (RecordId, Verdict<'a>)> {
+    let records = audit.records();
+    records
+        .ids()
+        .map(move |id| (id, audit.verdict(id)))
+        .filter(|(_, verdict)| verdict.needs_confirmation())
+        .filter(move |(id, _)| scope.holds(records, *id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_a_percentage_or_a_number() {
+        assert_eq!("50%".parse(), Ok(MaxRelease::Percent(50)));
+        assert_eq!("0".parse(), Ok(MaxRelease::Records(0)));
+        for text in ["", "%", "101%", "-1", "5 %", "half"] {
+            assert!(text.parse::<MaxRelease>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_share_counts_only_above_a_hundred_records() {
+        let half = MaxRelease::Percent(50);
+        assert_eq!(too_many(100, 100, half), None);
+        assert_eq!(too_many(50, 101, half), None);
+        assert!(too_many(51, 101, half).is_some());
+        assert!(too_many(3, 10, MaxRelease::Records(2)).is_some());
+    }
+}

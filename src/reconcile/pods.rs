@@ -1,0 +1,128 @@
+//! PURE: what the pods of a cluster prove about the records.
+//!
+//! Pods stream by; kept is only what a record asks for: the pods that records name, and pods that
+//! show a recorded address which no record of their own explains.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use super::decode::SeenPod;
+use super::records::{RecordId, Records};
+use crate::ip::IpRange;
+use crate::pod::{Finished, PodRef, PodState};
+
+/// What is kept of the pods.
+#[derive(Debug, Default)]
+pub struct Pods {
+    /// All pods that records name; `None` while no such pod was seen.
+    named: HashMap<PodRef, Option<PodState>>,
+    /// Recorded addresses shown by live pods that no record explains.
+    sightings: HashMap<IpAddr, Vec<Sighting>>,
+    /// Where the pods behind the sightings were seen, by uid.
+    sighted: HashMap<Box<str>, Vec<IpAddr>>,
+    /// Ranges in which one key stands for many addresses.
+    wide: Vec<IpRange>,
+    /// How many pods were seen in all.
+    total: usize,
+}
+
+/// A live pod that shows an address without a record of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sighting {
+    /// The pod.
+    pub pod: PodRef,
+    /// Its uid.
+    pub uid: Box<str>,
+}
+
+impl Pods {
+    /// Prepares to look for what the records ask.
+    #[must_use]
+    pub fn asked_by(records: &Records) -> Self {
+        let named = records.ids().filter_map(|id| records.pod_of(id).cloned());
+        let wide = records.pools.iter().filter_map(|pool| pool.range.clone().ok());
+        Self {
+            named: named.map(|pod| (pod, None)).collect(),
+            wide: wide.filter(IpRange::is_wider_than_a_key).collect(),
+            ..Self::default()
+        }
+    }
+
+    /// Takes note of a pod.
+    pub fn see(&mut self, records: &Records, seen: SeenPod) {
+        let SeenPod { pod, state } = seen;
+        self.total = self.total.saturating_add(1);
+        if state.is_live() {
+            self.note_sightings(records, &pod, &state);
+        }
+        if let Some(known) = self.named.get_mut(&pod) {
+            *known = Some(state);
+        }
+    }
+
+    fn note_sightings(&mut self, records: &Records, pod: &PodRef, state: &PodState) {
+        for shown in state.status.addresses() {
+            let folded = self.wide.iter().filter_map(|range| range.folded(shown));
+            let meant: Vec<IpAddr> = std::iter::once(shown).chain(folded).collect();
+            let own = |id: RecordId| records.pod_of(id) == Some(pod);
+            if meant.iter().any(|address| records.at(*address).any(own)) {
+                continue;
+            }
+            for address in meant.into_iter().filter(|address| records.at(*address).next().is_some())
+            {
+                let sighting = Sighting { pod: pod.clone(), uid: state.uid.clone() };
+                self.sightings.entry(address).or_default().push(sighting);
+                self.sighted.entry(state.uid.clone()).or_default().push(address);
+            }
+        }
+    }
+
+    /// Whether it matters that this pod has finished.
+    #[must_use]
+    pub fn ask_about(&self, seen: &SeenPod) -> bool {
+        self.named.contains_key(&seen.pod) || self.sighted.contains_key(&seen.state.uid)
+    }
+
+    /// Takes note that the pod of this uid has finished.
+    pub fn finish(&mut self, pod: &PodRef, uid: &str, finished: Finished) {
+        if let Some(Some(state)) = self.named.get_mut(pod)
+            && *state.uid == *uid
+        {
+            state.finished = Some(finished);
+        }
+        for address in self.sighted.remove(uid).unwrap_or_default() {
+            if let Some(sightings) = self.sightings.get_mut(&address) {
+                sightings.retain(|sighting| *sighting.uid != *uid);
+            }
+        }
+    }
+
+    /// Puts what a fresh look at one pod showed in place of what was known; `None` says that there
+    /// is no such pod any more.
+    pub fn replace(&mut self, records: &Records, pod: &PodRef, state: Option<PodState>) {
+        if let Some(state) = state.as_ref().filter(|state| state.is_live()) {
+            self.note_sightings(records, pod, state);
+        }
+        if let Some(known) = self.named.get_mut(pod) {
+            *known = state;
+        }
+    }
+
+    /// The pod of that name, if there is one.
+    #[must_use]
+    pub fn get(&self, pod: &PodRef) -> Option<&PodState> {
+        self.named.get(pod)?.as_ref()
+    }
+
+    /// Live pods that show the address although no record of their own explains it.
+    #[must_use]
+    pub fn sightings(&self, address: IpAddr) -> &[Sighting] {
+        self.sightings.get(&address).map_or(&[], Vec::as_slice)
+    }
+
+    /// How many pods were seen in all, named by a record or not.
+    #[must_use]
+    pub fn total(&self) -> usize {
+        self.total
+    }
+}

@@ -1,0 +1,108 @@
+//! PURE: the report for a person, in columns as kubectl prints them.
+
+use std::io::{self, Write};
+
+use comfy_table::{Table, presets};
+
+use super::{Mode, Report, Row, Summary, escape};
+use crate::reconcile::{POOLS, RESERVATIONS};
+
+/// How much of a record is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Width {
+    Narrow,
+    Wide,
+}
+
+pub(super) fn print(report: &Report<'_>, width: Width, out: &mut dyn Write) -> io::Result<()> {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    let mut header = vec!["NAMESPACE", "KIND", "NAME", "ADDRESS", "POD", "VERDICT", "RESULT"];
+    if width == Width::Wide {
+        header.extend(["INTERFACE", "CONTAINER", "REASON"]);
+    }
+    table.set_header(header);
+    let mut findings = 0;
+    for row in report.findings() {
+        findings += 1;
+        table.add_row(cells(&row, width));
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 3));
+    }
+    if findings > 0 {
+        for line in table.lines() {
+            writeln!(out, "{}", line.trim_end())?;
+        }
+        writeln!(out)?;
+    }
+    for remark in report.remarks() {
+        writeln!(out, "{}", escape(&remark))?;
+    }
+    writeln!(out, "{}", sentence(report))
+}
+
+fn cells(row: &Row<'_>, width: Width) -> Vec<String> {
+    let or_dash = |text: Option<&str>| escape(text.unwrap_or("-")).into_owned();
+    let name = match row.offset {
+        Some(offset) => format!("{}/{}", escape(row.name), escape(offset)),
+        None => escape(row.name).into_owned(),
+    };
+    let mut cells = vec![
+        or_dash(Some(row.namespace)),
+        row.kind.to_owned(),
+        name,
+        or_dash(row.address.as_deref()),
+        or_dash(row.pod.as_deref()),
+        row.verdict.to_owned(),
+        or_dash(Some(row.result.unwrap_or("Kept"))),
+    ];
+    if width == Width::Wide {
+        let container = row.container_id.as_deref();
+        cells.extend([or_dash(row.interface), or_dash(container), or_dash(Some(&row.reason))]);
+    }
+    cells
+}
+
+/// The whole run in a few words.
+fn sentence(report: &Report<'_>) -> String {
+    let summary = report.summary();
+    let Summary { pools, pods, allocations, reservations, orphans, .. } = summary;
+    let mut text = format!(
+        "{orphans} orphaned of {} records ({allocations} allocations in {pools} pools, \
+         {reservations} reservations; {pods} pods).",
+        allocations + reservations
+    );
+    let did = match (report.plan.refusal.is_some(), report.mode) {
+        (true, _) => " Nothing was released: refused.".to_owned(),
+        (false, Mode::DryRun) => " Nothing was released: dry run.".to_owned(),
+        (false, Mode::Release) => {
+            let Summary { released, already_gone, changed, failed, not_started, .. } = summary;
+            let parts = [
+                (released, "released"),
+                (already_gone, "gone already"),
+                (changed, "changed meanwhile"),
+                (failed, "failed"),
+                (not_started, "not started"),
+            ];
+            let said = parts.iter().enumerate().filter(|(at, (count, _))| *at == 0 || *count > 0);
+            let said: Vec<_> = said.map(|(_, (count, what))| format!("{count} {what}")).collect();
+            format!(" {}.", said.join(", "))
+        }
+    };
+    text.push_str(&did);
+    text
+}
+
+/// One line for each orphan, as `resource/namespace/name[/offset]`.
+pub(super) fn print_names(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
+    for row in report.findings().filter(|row| row.result.is_some()) {
+        let resource = if row.offset.is_some() { POOLS } else { RESERVATIONS };
+        write!(out, "{resource}/{}/{}", escape(row.namespace), escape(row.name))?;
+        match row.offset {
+            Some(offset) => writeln!(out, "/{}", escape(offset))?,
+            None => writeln!(out)?,
+        }
+    }
+    Ok(())
+}

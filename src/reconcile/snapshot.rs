@@ -1,0 +1,34 @@
+//! I/O: what the cluster looked like, read in the order that makes an absence mean something.
+//!
+//! **Everything that could be freed is read first, everything that proves use after it.** A pod
+//! whose address was recorded before the read began is then either seen, or really gone.
+
+mod files;
+mod list;
+mod live;
+
+use super::audit::Audit;
+use super::pods::Pods;
+use super::records::Records;
+
+pub use files::{Document, FileError, parse_documents, read_files};
+pub use live::{ReadStep, read_cluster, read_pod, read_pool};
+
+/// The records of a cluster, and what its pods prove about them.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    /// What could be freed.
+    pub records: Records,
+    /// What proves use.
+    pub pods: Pods,
+    /// What was odd about the input, for the report.
+    pub notes: Vec<String>,
+}
+
+impl Snapshot {
+    /// The verdicts on it.
+    #[must_use]
+    pub fn audit(&self) -> Audit<'_> {
+        Audit::new(&self.records, &self.pods)
+    }
+}

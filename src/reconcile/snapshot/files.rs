@@ -1,0 +1,326 @@
+//! I/O: the snapshot from `kubectl get -o yaml|json` dumps.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::Snapshot;
+use crate::reconcile::decode;
+use crate::reconcile::pods::Pods;
+use crate::reconcile::records::Records;
+
+/// The most that is read of one dump, in bytes.
+const MAX_FILE: u64 = 2 << 30;
+
+/// Why a dump is no snapshot.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// It cannot be read at all.
+    #[error("cannot read {path}: {source}", path = .path.display())]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It is not what `kubectl get` prints.
+    #[error("{path}: {reason}", path = .path.display())]
+    Content {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong, and where.
+        reason: String,
+    },
+    /// The files together lack something.
+    #[error(
+        "the files hold no {0}; a kind that is absent is not an empty list, so nothing can be \
+         said. Dump all of it: kubectl get ippools,overlappingrangeipreservations,nodes,pods -A -o yaml"
+    )]
+    Absent(&'static str),
+}
+
+/// One object or list of a dump.
+#[derive(Debug)]
+pub struct Document {
+    /// Where it stands, for messages.
+    pub place: String,
+    /// The object.
+    pub value: Value,
+}
+
+/// The kinds that a snapshot is made of; others are only skipped over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Pool,
+    Reservation,
+    Pod,
+    Node,
+}
+
+impl Kind {
+    fn of(api_version: &str, kind: &str) -> Option<Self> {
+        let ours = api_version.strip_prefix(crate::api::GROUP).is_some_and(|v| v.starts_with('/'));
+        match kind {
+            "IPPool" if ours => Some(Self::Pool),
+            "OverlappingRangeIPReservation" if ours => Some(Self::Reservation),
+            "Pod" if api_version == "v1" => Some(Self::Pod),
+            "Node" if api_version == "v1" => Some(Self::Node),
+            _ => None,
+        }
+    }
+}
+
+/// Objects by kind, and by namespace and name, so that none is there twice.
+#[derive(Default)]
+struct Objects {
+    found: BTreeMap<Kind, BTreeMap<(String, String), (String, Vec<u8>)>>,
+    skipped: BTreeMap<String, usize>,
+}
+
+/// Reads dumps; `-` is standard input.
+pub fn read_files(paths: &[PathBuf]) -> Result<Snapshot, FileError> {
+    let mut objects = Objects::default();
+    for path in paths {
+        let text = read(path).map_err(|source| FileError::Io { path: path.clone(), source })?;
+        let content = |reason| FileError::Content { path: path.clone(), reason };
+        let documents = parse_documents(&text).map_err(content)?;
+        if documents.is_empty() {
+            return Err(content("the file is empty".to_owned()));
+        }
+        for document in documents {
+            objects.take(path, document).map_err(content)?;
+        }
+    }
+    objects.into_snapshot()
+}
+
+fn read(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    let read = if path == Path::new("-") {
+        std::io::stdin().lock().take(MAX_FILE).read_to_string(&mut text)?
+    } else {
+        std::fs::File::open(path)?.take(MAX_FILE).read_to_string(&mut text)?
+    };
+    if u64::try_from(read).is_ok_and(|read| read >= MAX_FILE) {
+        return Err(std::io::Error::other("it is larger than 2 GiB"));
+    }
+    Ok(text)
+}
+
+/// Parses JSON texts one after the other, or YAML documents.
+///
+/// # Errors
+/// When a part of it is neither, or is cut off.
+pub fn parse_documents(text: &str) -> Result<Vec<Document>, String> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let is_json = text.trim_start().starts_with('{');
+    let values: Vec<Value> = if is_json {
+        let parsed: Result<_, _> =
+            serde_json::Deserializer::from_str(text).into_iter::<Value>().collect();
+        parsed.map_err(|error| format!("not complete JSON: {error}"))?
+    } else {
+        let documents = serde_yaml::Deserializer::from_str(text);
+        let parsed: Result<Vec<_>, _> = documents.map(serde_yaml::Value::deserialize).collect();
+        let parsed = parsed.map_err(|error| format!("not YAML: {error}"))?;
+        parsed.into_iter().map(yaml_to_json).collect::<Result<_, _>>()?
+    };
+    let documents = values.into_iter().enumerate().filter(|(_, value)| !value.is_null());
+    Ok(documents
+        .map(|(at, value)| Document { place: format!("document {}", at + 1), value })
+        .collect())
+}
+
+/// YAML allows keys that are no strings, such as the offsets of a pool without quotes.
+fn yaml_to_json(value: serde_yaml::Value) -> Result<Value, String> {
+    use serde_yaml::Value as Yaml;
+    match value {
+        Yaml::Sequence(items) => items.into_iter().map(yaml_to_json).collect(),
+        Yaml::Mapping(members) => {
+            let member = |(key, value)| {
+                let key = match key {
+                    Yaml::String(key) => key,
+                    Yaml::Number(key) => key.to_string(),
+                    Yaml::Bool(key) => key.to_string(),
+                    other => return Err(format!("not a Kubernetes object: the key {other:?}")),
+                };
+                Ok((key, yaml_to_json(value)?))
+            };
+            members.into_iter().map(member).collect()
+        }
+        Yaml::Tagged(tagged) => yaml_to_json(tagged.value),
+        scalar => serde_json::to_value(scalar).map_err(|error| error.to_string()),
+    }
+}
+
+impl Objects {
+    fn take(&mut self, path: &Path, document: Document) -> Result<(), String> {
+        let Document { place, value } = document;
+        let text = |value: &Value, member: &str| {
+            value.get(member).and_then(Value::as_str).unwrap_or_default().to_owned()
+        };
+        let (api_version, kind) = (text(&value, "apiVersion"), text(&value, "kind"));
+        if kind.is_empty() {
+            return Err(format!(
+                "{place} has no kind: it is no Kubernetes object, or the file is cut off"
+            ));
+        }
+        let Some(element) = kind.strip_suffix("List") else {
+            return match Kind::of(&api_version, &kind) {
+                Some(kind) => self.add(path, &place, kind, &value),
+                None => Err(format!(
+                    "{place} is a {kind} of {api_version:?}; a snapshot is made of IPPools, \
+                     OverlappingRangeIPReservations, Nodes and Pods"
+                )),
+            };
+        };
+        if value.pointer("/metadata/continue").and_then(Value::as_str).is_some_and(|t| !t.is_empty())
+        {
+            return Err(format!("{place} is only one page of a list"));
+        }
+        let Some(items) = value.get("items").and_then(Value::as_array) else {
+            return Err(format!("{place} is a {kind} without items"));
+        };
+        let of_list = Kind::of(&api_version, element);
+        if let Some(kind) = of_list {
+            // A list of one kind says that there are no others of it, even when it is empty.
+            self.found.entry(kind).or_default();
+        } else if !element.is_empty() {
+            return Err(format!("{place} is a {kind} of {api_version:?}, which is of no use here"));
+        }
+        for (at, item) in items.iter().enumerate() {
+            let place = format!("{place}, item {}", at + 1);
+            let (item_version, item_kind) = (text(item, "apiVersion"), text(item, "kind"));
+            // The items of a raw list, as opposed to kubectl's, do not repeat their kind.
+            match of_list.or_else(|| Kind::of(&item_version, &item_kind)) {
+                Some(kind) => self.add(path, &place, kind, item)?,
+                None if item_kind.is_empty() => return Err(format!("{place} has no kind")),
+                None => *self.skipped.entry(item_kind).or_default() += 1,
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, path: &Path, place: &str, kind: Kind, value: &Value) -> Result<(), String> {
+        let name = |member| {
+            let name = value.pointer(member).and_then(Value::as_str).unwrap_or_default();
+            name.to_owned()
+        };
+        let id = (name("/metadata/namespace"), name("/metadata/name"));
+        let place = format!("{}: {place}", path.display());
+        let json = serde_json::to_vec(value).map_err(|error| error.to_string())?;
+        let same_kind = self.found.entry(kind).or_default();
+        if let Some((first, _)) = same_kind.get(&id) {
+            return Err(format!("{kind:?} {}/{} is there twice: {first} and {place}", id.0, id.1));
+        }
+        same_kind.insert(id, (place, json));
+        Ok(())
+    }
+
+    fn decoded<T>(
+        &self,
+        kind: Kind,
+        decode: impl Fn(&[u8]) -> Result<T, serde_json::Error>,
+    ) -> Result<Vec<T>, FileError> {
+        let objects = self.found.get(&kind).into_iter().flat_map(BTreeMap::values);
+        objects
+            .map(|(place, json)| {
+                decode(json).map_err(|error| {
+                    let (path, place) = place.split_once(": ").unwrap_or(("", place));
+                    FileError::Content { path: path.into(), reason: format!("{place}: {error}") }
+                })
+            })
+            .collect()
+    }
+
+    fn into_snapshot(self) -> Result<Snapshot, FileError> {
+        if !self.found.contains_key(&Kind::Pool) && !self.found.contains_key(&Kind::Reservation) {
+            return Err(FileError::Absent("IPPools and no OverlappingRangeIPReservations"));
+        }
+        if !self.found.contains_key(&Kind::Pod) {
+            return Err(FileError::Absent("Pods"));
+        }
+        let mut notes = Vec::new();
+        for (kind, name) in
+            [(Kind::Pool, "IPPool"), (Kind::Reservation, "OverlappingRangeIPReservation")]
+        {
+            if !self.found.contains_key(&kind) {
+                notes.push(format!("the files hold no {name}"));
+            }
+        }
+        for (kind, count) in &self.skipped {
+            notes.push(format!("{count} objects of kind {kind} were skipped"));
+        }
+        let records = Records::new(
+            self.decoded(Kind::Pool, decode::pool)?,
+            self.decoded(Kind::Reservation, decode::reservation)?,
+        );
+        let mut pods = Pods::asked_by(&records);
+        for seen in self.decoded(Kind::Pod, decode::pod)? {
+            pods.see(&records, seen);
+        }
+        Ok(Snapshot { records, pods, notes })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn snapshot(texts: &[&str]) -> Result<Snapshot, String> {
+        let mut objects = Objects::default();
+        for text in texts {
+            for document in parse_documents(text)? {
+                objects.take(Path::new("dump"), document)?;
+            }
+        }
+        objects.into_snapshot().map_err(|error| error.to_string())
+    }
+
+    const POOL: &str = "apiVersion: whereabouts.cni.cncf.io/v1alpha1\nkind: IPPool\n\
+        metadata: {name: p, namespace: n}\n\
+        spec: {range: 10.0.0.0/24, allocations: {5: {id: c, podref: a/b}, \"6\": {id: c, podref: a/c}}}\n";
+    const POD: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: b, namespace: a, uid: u}\n";
+
+    #[test]
+    fn documents_lists_and_json_say_the_same() {
+        let json = |yaml: &str| parse_documents(yaml).unwrap().remove(0).value;
+        let list = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": [json(POOL), json(POD)]});
+        let as_json = list.to_string();
+        let two_json = format!("{}\n{}", json(POOL), json(POD));
+        let documents = format!("---\n{POOL}---\n{POD}---\n");
+        for texts in [&[POOL, POD][..], &[&documents], &[&as_json], &[&two_json]] {
+            let snapshot = snapshot(texts).unwrap();
+            assert_eq!(snapshot.records.entries.len(), 2);
+            assert_eq!(snapshot.pods.total(), 1);
+        }
+    }
+
+    #[test]
+    fn an_empty_list_of_pods_is_a_statement_and_a_missing_one_is_not() {
+        let empty = "apiVersion: v1\nkind: PodList\nitems: []\n";
+        assert_eq!(snapshot(&[POOL, empty]).unwrap().pods.total(), 0);
+        assert!(snapshot(&[POOL]).unwrap_err().contains("no Pods"));
+        assert!(snapshot(&[POD]).unwrap_err().contains("no IPPools"));
+    }
+
+    #[test]
+    fn what_is_no_complete_dump_is_refused() {
+        for (text, reason) in [
+            ("{\"kind\": \"List\", \"items\": [", "not complete JSON"),
+            ("a: [", "not YAML"),
+            ("just text", "no kind"),
+            ("apiVersion: v1\nitems:\n- kind: Pod\n", "no kind"),
+            ("apiVersion: v1\nkind: PodList\n", "without items"),
+            ("apiVersion: apps/v1\nkind: Deployment\n", "Deployment"),
+            ("kind: PodList\napiVersion: v1\nmetadata: {continue: x}\nitems: []\n", "one page"),
+            ("kind: NodeList\napiVersion: v2\nitems: []\n", "of no use"),
+        ] {
+            let error = snapshot(&[text]).unwrap_err();
+            assert!(error.contains(reason), "{text}: {error}");
+        }
+        assert!(snapshot(&[POOL, POOL, POD]).unwrap_err().contains("twice"));
+    }
+}

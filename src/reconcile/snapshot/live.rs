@@ -1,0 +1,127 @@
+//! I/O: the snapshot of a running cluster.
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::GetParams;
+use kube::core::Request;
+use kube::core::Resource;
+
+use super::Snapshot;
+use super::list::{List, all_of};
+use crate::api::{IPPool, OverlappingRangeIPReservation};
+use crate::client::{Call, CallError, Cause, Client};
+use crate::pod::{Finished, PodRef, PodState};
+use crate::reconcile::decode::{self, SeenPod};
+use crate::reconcile::pods::Pods;
+use crate::reconcile::records::{ObjectId, PoolObject, Records};
+use crate::reconcile::{PODS, POOLS, RESERVATIONS};
+
+/// Pools are big objects: a page of them is bounded by their size, not by their number.
+const MAX_POOLS_A_PAGE: u32 = 50;
+
+/// What is being read, for whoever shows progress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadStep {
+    /// `ippools`.
+    Pools,
+    /// `overlappingrangeipreservations`.
+    Reservations,
+    /// Pods, and then those that have finished.
+    Pods,
+}
+
+/// Reads pools, then reservations, then pods.
+///
+/// # Errors
+/// When any list cannot be read to its end: half a view must not look like a whole one.
+pub async fn read_cluster(
+    client: &Client,
+    page: u32,
+    progress: impl Fn(ReadStep),
+) -> Result<Snapshot, CallError> {
+    progress(ReadStep::Pools);
+    let list = List {
+        resource: POOLS,
+        path: all_of::<IPPool>(),
+        metadata_only: false,
+        fields: None,
+        page: page.min(MAX_POOLS_A_PAGE),
+    };
+    let pools = list.read(client, Vec::new, collect(decode::pool)).await?;
+    progress(ReadStep::Reservations);
+    let path = all_of::<OverlappingRangeIPReservation>();
+    let list = List { resource: RESERVATIONS, path, page, ..list };
+    let reservations = list.read(client, Vec::new, collect(decode::reservation)).await?;
+    let records = Records::new(pools, reservations);
+
+    progress(ReadStep::Pods);
+    let pods = read_pods(client, page, &records).await?;
+    Ok(Snapshot { records, pods, notes: Vec::new() })
+}
+
+fn collect<T>(
+    decode: impl Fn(&[u8]) -> Result<T, serde_json::Error>,
+) -> impl FnMut(&mut Vec<T>, &[u8]) -> Result<(), serde_json::Error> {
+    move |all, json| {
+        all.push(decode(json)?);
+        Ok(())
+    }
+}
+
+/// Reads the metadata of all pods. Metadata has no phase, so those that have finished come from
+/// lists of their own, and are joined by uid.
+async fn read_pods(client: &Client, page: u32, records: &Records) -> Result<Pods, CallError> {
+    let path = all_of::<Pod>();
+    let list = List { resource: PODS, path, metadata_only: true, fields: None, page };
+    let see = |pods: &mut Pods, json: &[u8]| {
+        pods.see(records, decode::pod(json)?);
+        Ok(())
+    };
+    let mut pods = list.read(client, || Pods::asked_by(records), see).await?;
+    for finished in Finished::ALL {
+        let fields = format!("status.phase={}", finished.phase());
+        let list = List { path: list.path.clone(), fields: Some(&fields), ..list };
+        let note = |ended: &mut Vec<SeenPod>, json: &[u8]| {
+            ended.extend(Some(decode::pod(json)?).filter(|seen| pods.ask_about(seen)));
+            Ok(())
+        };
+        let ended = list.read(client, Vec::new, note).await?;
+        for seen in ended {
+            pods.finish(&seen.pod, &seen.state.uid, finished);
+        }
+    }
+    Ok(pods)
+}
+
+/// Looks at one whole pod; `None` when there is none.
+pub async fn read_pod(client: &Client, pod: &PodRef) -> Result<Option<PodState>, CallError> {
+    let object = pod.to_string();
+    let call = Call { verb: "get", resource: PODS, object: &object };
+    let request = Request::new(Pod::url_path(&(), Some(pod.namespace())))
+        .get(pod.name(), &GetParams::default());
+    let read = client.call::<Box<serde_json::value::RawValue>>(&call, request).await;
+    match read {
+        Ok(json) => {
+            let seen = decode::pod(json.get().as_bytes());
+            seen.map(|seen| Some(seen.state))
+                .map_err(|error| call.failed(Cause::Unreadable(error.into())))
+        }
+        Err(error) if error.cause.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Looks at one pool; `None` when there is none.
+pub async fn read_pool(client: &Client, pool: &ObjectId) -> Result<Option<PoolObject>, CallError> {
+    let object = pool.to_string();
+    let call = Call { verb: "get", resource: POOLS, object: &object };
+    let request = Request::new(IPPool::url_path(&(), Some(&pool.namespace)))
+        .get(&pool.name, &GetParams::default());
+    let read = client.call::<Box<serde_json::value::RawValue>>(&call, request).await;
+    match read {
+        Ok(json) => decode::pool(json.get().as_bytes())
+            .map(Some)
+            .map_err(|error| call.failed(Cause::Unreadable(error.into()))),
+        Err(error) if error.cause.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
