@@ -23,9 +23,15 @@ pub const VERSION: &str = "v1alpha1";
 /// The definitions to install, generated from the types.
 #[must_use]
 pub fn definitions() -> [CustomResourceDefinition; 3] {
-    let mut definitions =
-        [IPPool::crd(), NodeSlicePool::crd(), OverlappingRangeIPReservation::crd()];
-    for version in definitions.iter_mut().flat_map(|definition| &mut definition.spec.versions) {
+    let mut definitions = [
+        IPPool::crd(),
+        NodeSlicePool::crd(),
+        OverlappingRangeIPReservation::crd(),
+    ];
+    for version in definitions
+        .iter_mut()
+        .flat_map(|definition| &mut definition.spec.versions)
+    {
         // The Go controllers update a whole NodeSlicePool; a status subresource would make the
         // API server drop what they write into its status.
         version.subresources = None;

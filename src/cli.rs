@@ -67,14 +67,21 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => {
             // Help and version are no errors; a closed pipe is nobody's fault.
             let _ = error.print();
-            return if error.use_stderr() { Exit::Usage } else { Exit::Done }.into();
+            return if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Done
+            }
+            .into();
         }
     };
     if let Err(error) = log::start(options.log_level, options.log_format) {
         complain(&error.to_string());
         return Exit::Failed.into();
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     let exit = match runtime {
         Ok(runtime) => runtime.block_on(go(&options)),
         Err(error) => Err(Error::Signals(error)),
@@ -89,7 +96,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 /// Says what went wrong in one line.
-#[expect(clippy::print_stderr, reason = "the one place that speaks outside of the log")]
+#[expect(
+    clippy::print_stderr,
+    reason = "the one place that speaks outside of the log"
+)]
 fn complain(message: &str) {
     eprintln!("ip-reconciler: {}", escape(message));
 }
@@ -124,7 +134,9 @@ async fn run_live(
     deadline: Instant,
     stop: Stop,
 ) -> Result<Run, Error> {
-    let spinner = io::stderr().is_terminal().then(indicatif::ProgressBar::new_spinner);
+    let spinner = io::stderr()
+        .is_terminal()
+        .then(indicatif::ProgressBar::new_spinner);
     if let Some(spinner) = &spinner {
         spinner.enable_steady_tick(Duration::from_millis(120));
     }
@@ -139,7 +151,11 @@ async fn run_live(
         }
         tracing::debug!(?step, "Reading");
     };
-    let steering = reconcile::Steering { deadline, stop, progress: &progress };
+    let steering = reconcile::Steering {
+        deadline,
+        stop,
+        progress: &progress,
+    };
     let run = reconcile::run(client, settings, &steering).await;
     if let Some(spinner) = &spinner {
         spinner.finish_and_clear();
@@ -198,7 +214,9 @@ fn conclude(options: &Options, report: &Report<'_>) -> Result<Exit, Error> {
 /// Prints the report; a reader that has gone away has seen enough.
 fn print(options: &Options, report: &Report<'_>) -> Result<(), Error> {
     let mut out = io::BufWriter::new(io::stdout().lock());
-    let printed = report.print(options.output, &mut out).and_then(|()| out.flush());
+    let printed = report
+        .print(options.output, &mut out)
+        .and_then(|()| out.flush());
     match printed {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Output(error)),
         _ => Ok(()),
@@ -208,8 +226,10 @@ fn print(options: &Options, report: &Report<'_>) -> Result<(), Error> {
 /// The first signal ends the run in good order, the second one at once.
 fn listen() -> io::Result<Stop> {
     let (raise, stop) = Stop::new();
-    let (mut term, mut int) =
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (mut term, mut int) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
     tokio::spawn(async move {
         next_signal(&mut term, &mut int, &raise).await;
         tracing::warn!("Asked to stop; what has been started is finished");

@@ -57,13 +57,20 @@ impl Client {
     /// Bounds a client.
     #[must_use]
     pub fn new(inner: kube::Client, deadline: Instant) -> Self {
-        Self { inner, deadline, traffic: Arc::default() }
+        Self {
+            inner,
+            deadline,
+            traffic: Arc::default(),
+        }
     }
 
     /// The same client with another deadline; calls are counted together.
     #[must_use]
     pub fn until(&self, deadline: Instant) -> Self {
-        Self { deadline, ..self.clone() }
+        Self {
+            deadline,
+            ..self.clone()
+        }
     }
 
     /// When every call has ended.
@@ -75,7 +82,10 @@ impl Client {
     /// Calls sent, and bytes of bodies received, so far.
     #[must_use]
     pub fn traffic(&self) -> (u64, u64) {
-        (self.traffic.calls.load(Ordering::Relaxed), self.traffic.bytes.load(Ordering::Relaxed))
+        (
+            self.traffic.calls.load(Ordering::Relaxed),
+            self.traffic.bytes.load(Ordering::Relaxed),
+        )
     }
 
     /// Sends a request and reads its answer as JSON.
@@ -104,8 +114,9 @@ impl Client {
         request: Result<Request<Vec<u8>>, kube::core::request::Error>,
         mut take: impl FnMut(&[u8]) -> Result<(), Cause>,
     ) -> Result<(), CallError> {
-        let request =
-            request.map_err(|error| call.failed(Cause::Unreadable(error.into())))?.map(Body::from);
+        let request = request
+            .map_err(|error| call.failed(Cause::Unreadable(error.into())))?
+            .map(Body::from);
         self.traffic.calls.fetch_add(1, Ordering::Relaxed);
         let response = self.bounded(call, self.inner.send(request)).await?;
         let response = response.map_err(|error| call.failed(Cause::transport(&error)))?;
@@ -115,7 +126,9 @@ impl Client {
         let mut body = Response::into_body(response);
         while let Some(frame) = self.bounded(call, body.frame()).await? {
             let frame = frame.map_err(|error| call.failed(Cause::transport(&error)))?;
-            let Some(data) = frame.data_ref() else { continue };
+            let Some(data) = frame.data_ref() else {
+                continue;
+            };
             let bytes = u64::try_from(data.len()).unwrap_or(u64::MAX);
             self.traffic.bytes.fetch_add(bytes, Ordering::Relaxed);
             if !refused {
@@ -134,7 +147,11 @@ impl Client {
         let silence = Instant::now() + SILENCE;
         let until = silence.min(self.deadline);
         tokio::time::timeout_at(until, work).await.map_err(|_| {
-            let cause = if until == silence { Cause::Silent(SILENCE) } else { Cause::Deadline };
+            let cause = if until == silence {
+                Cause::Silent(SILENCE)
+            } else {
+                Cause::Deadline
+            };
             call.failed(cause)
         })
     }
@@ -145,7 +162,13 @@ fn status_of(code: u16, body: &[u8]) -> Status {
     serde_json::from_slice::<Status>(body)
         .ok()
         .filter(|status| status.is_failure())
-        .map(|status| if status.code == 0 { status.with_code(code) } else { status })
+        .map(|status| {
+            if status.code == 0 {
+                status.with_code(code)
+            } else {
+                status
+            }
+        })
         .unwrap_or_else(|| {
             let text: String = String::from_utf8_lossy(body).chars().take(300).collect();
             Status::failure(text.trim(), "").with_code(code)

@@ -24,7 +24,10 @@ pub fn parse_address(text: &str) -> Option<IpAddr> {
         return None;
     }
     if text.contains(':') {
-        return text.parse::<Ipv6Addr>().ok().map(|v6| IpAddr::V6(v6).to_canonical());
+        return text
+            .parse::<Ipv6Addr>()
+            .ok()
+            .map(|v6| IpAddr::V6(v6).to_canonical());
     }
     let mut parts = text.split('.');
     let mut octets = [0u8; 4];
@@ -112,9 +115,10 @@ impl IpRange {
             return None;
         }
         match (self.base, address) {
-            (IpAddr::V4(base), IpAddr::V4(address)) => {
-                address.to_bits().checked_sub(base.to_bits()).map(u128::from)
-            }
+            (IpAddr::V4(base), IpAddr::V4(address)) => address
+                .to_bits()
+                .checked_sub(base.to_bits())
+                .map(u128::from),
             (IpAddr::V6(base), IpAddr::V6(address)) => {
                 address.to_bits().checked_sub(base.to_bits())
             }
@@ -207,18 +211,44 @@ mod tests {
         ] {
             assert_eq!(address(one), address(other), "{one} {other}");
         }
-        for text in ["", "10.0.0", "10.0.0.256", "10.0.0.1.2", " 10.0.0.1", "fe80::1%eth0", "+1.0.0.0"]
-        {
+        for text in [
+            "",
+            "10.0.0",
+            "10.0.0.256",
+            "10.0.0.1.2",
+            " 10.0.0.1",
+            "fe80::1%eth0",
+            "+1.0.0.0",
+        ] {
             assert_eq!(parse_address(text), None, "{text:?}");
         }
     }
 
     #[test]
     fn a_key_is_an_offset_from_the_address_as_written() {
-        assert_eq!(range("10.0.0.0/24").address_of_key("5"), Some(address("10.0.0.5")));
-        assert_eq!(range("10.0.0.4/24").address_of_key("5"), Some(address("10.0.0.9")));
-        assert_eq!(range("::ffff:10.0.0.0/120").address_of_key("255"), Some(address("10.0.0.255")));
-        for key in ["256", "-1", "+1", "", "x", "0x1", "18446463706800585572", "1e3", " 1"] {
+        assert_eq!(
+            range("10.0.0.0/24").address_of_key("5"),
+            Some(address("10.0.0.5"))
+        );
+        assert_eq!(
+            range("10.0.0.4/24").address_of_key("5"),
+            Some(address("10.0.0.9"))
+        );
+        assert_eq!(
+            range("::ffff:10.0.0.0/120").address_of_key("255"),
+            Some(address("10.0.0.255"))
+        );
+        for key in [
+            "256",
+            "-1",
+            "+1",
+            "",
+            "x",
+            "0x1",
+            "18446463706800585572",
+            "1e3",
+            " 1",
+        ] {
             assert_eq!(range("10.0.0.0/24").address_of_key(key), None, "{key:?}");
         }
         let upper = range("fd00::/64").address_of_key("9223372036854775809");
@@ -227,9 +257,17 @@ mod tests {
 
     #[test]
     fn texts_that_are_no_range_are_refused() {
-        for text in ["", "10.0.0.0", "10.0.0.0/33", "10.0.0.0/-1", "fd00::/129", "a/24", "::ffff:10.0.0.0/95",
-            "10.0.0.1-10.0.0.9/24", "10.0.0.0/24/2"]
-        {
+        for text in [
+            "",
+            "10.0.0.0",
+            "10.0.0.0/33",
+            "10.0.0.0/-1",
+            "fd00::/129",
+            "a/24",
+            "::ffff:10.0.0.0/95",
+            "10.0.0.1-10.0.0.9/24",
+            "10.0.0.0/24/2",
+        ] {
             assert!(text.parse::<IpRange>().is_err(), "{text:?}");
         }
     }
@@ -238,7 +276,10 @@ mod tests {
     fn an_address_beyond_64_bits_folds_to_the_key_that_go_wrote() {
         let wide = range("2001:db8::/48");
         assert!(wide.is_wider_than_a_key());
-        assert_eq!(wide.folded(address("2001:db8:0:1::1")), Some(address("2001:db8::1")));
+        assert_eq!(
+            wide.folded(address("2001:db8:0:1::1")),
+            Some(address("2001:db8::1"))
+        );
         assert_eq!(wide.folded(address("2001:db8::1")), None);
         assert!(!range("2001:db8::/64").is_wider_than_a_key());
     }

@@ -21,7 +21,9 @@ pub fn parse_level(text: &str) -> Result<LevelFilter, String> {
         "off" | "error" | "warn" | "info" | "debug" | "trace" => {
             text.parse().map_err(|_| format!("{text:?} is no level"))
         }
-        _ => Err(format!("{text:?} is none of off, error, warn, info, debug, trace")),
+        _ => Err(format!(
+            "{text:?} is none of off, error, warn, info, debug, trace"
+        )),
     }
 }
 
@@ -30,7 +32,10 @@ pub fn parse_level(text: &str) -> Result<LevelFilter, String> {
 /// # Errors
 /// When it was started before.
 pub fn start(level: LevelFilter, format: Format) -> Result<(), TryInitError> {
-    let builder = fmt().with_max_level(level).with_writer(std::io::stderr).with_ansi(false);
+    let builder = fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .with_ansi(false);
     let builder = builder.with_target(false);
     match format {
         Format::Text => builder.finish().try_init(),

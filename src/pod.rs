@@ -10,8 +10,10 @@ use crate::ip::parse_address;
 
 /// The annotation in which Multus says what a pod's interfaces have (Network Plumbing Working
 /// Group, multi-network specification 4.1), and its former name, still written by old versions.
-pub const STATUS_KEYS: [&str; 2] =
-    ["k8s.v1.cni.cncf.io/network-status", "k8s.v1.cni.cncf.io/networks-status"];
+pub const STATUS_KEYS: [&str; 2] = [
+    "k8s.v1.cni.cncf.io/network-status",
+    "k8s.v1.cni.cncf.io/networks-status",
+];
 
 /// The annotation that exempts a pod, a pool or a reservation when its value is `"false"`.
 pub const RECONCILE_KEY: &str = "whereabouts.cni.cncf.io/reconcile";
@@ -35,7 +37,9 @@ impl PodRef {
     /// The pod's namespace.
     #[must_use]
     pub fn namespace(&self) -> &str {
-        self.0.split_once('/').map_or("", |(namespace, _)| namespace)
+        self.0
+            .split_once('/')
+            .map_or("", |(namespace, _)| namespace)
     }
 
     /// The pod's name.
@@ -82,7 +86,9 @@ impl Finished {
     /// The terminal phase of that spelling.
     #[must_use]
     pub fn from_phase(phase: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|finished| finished.phase() == phase)
+        Self::ALL
+            .into_iter()
+            .find(|finished| finished.phase() == phase)
     }
 }
 
@@ -124,7 +130,10 @@ impl NetworkStatus {
                 unreadable = Some(reason.into());
             }
         }
-        Self { interfaces: interfaces.into(), unreadable }
+        Self {
+            interfaces: interfaces.into(),
+            unreadable,
+        }
     }
 
     /// Whether the status names any interface at all.
@@ -136,12 +145,16 @@ impl NetworkStatus {
     /// The interface on which the address is shown.
     #[must_use]
     pub fn interface_with(&self, address: IpAddr) -> Option<&Interface> {
-        self.interfaces.iter().find(|interface| interface.addresses.contains(&address))
+        self.interfaces
+            .iter()
+            .find(|interface| interface.addresses.contains(&address))
     }
 
     /// All addresses shown, on any interface.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
-        self.interfaces.iter().flat_map(|interface| interface.addresses.iter().copied())
+        self.interfaces
+            .iter()
+            .flat_map(|interface| interface.addresses.iter().copied())
     }
 }
 
@@ -186,10 +199,10 @@ pub struct PodState {
 }
 
 impl PodState {
-    /// Whether it exists, is not finished and is not being deleted.
+    /// Whether its containers may run: until it has finished, also while it is being deleted.
     #[must_use]
-    pub fn is_live(&self) -> bool {
-        self.finished.is_none() && !self.deleting
+    pub fn may_run(&self) -> bool {
+        self.finished.is_none()
     }
 }
 
@@ -215,17 +228,33 @@ mod tests {
         ]);
         assert_eq!(status.unreadable, None);
         for shown in ["10.244.0.9", "10.0.0.5", "fd00::5", "10.0.0.6", "10.0.0.7"] {
-            assert!(status.interface_with(parse_address(shown).unwrap()).is_some(), "{shown}");
+            assert!(
+                status
+                    .interface_with(parse_address(shown).unwrap())
+                    .is_some(),
+                "{shown}"
+            );
         }
         assert_eq!(&*status.interfaces[1].name, "net1");
     }
 
     #[test]
     fn what_cannot_be_read_is_said_and_the_rest_still_counts() {
-        for text in ["", "{}", "[", r#"[{"ips":["x"]}]"#, r#"[{"ips":[5]}]"#, "[1]"] {
+        for text in [
+            "",
+            "{}",
+            "[",
+            r#"[{"ips":["x"]}]"#,
+            r#"[{"ips":[5]}]"#,
+            "[1]",
+        ] {
             let status = NetworkStatus::parse([text, r#"[{"ips":["10.0.0.5"]}]"#]);
             assert!(status.unreadable.is_some(), "{text}");
-            assert!(status.interface_with(parse_address("10.0.0.5").unwrap()).is_some());
+            assert!(
+                status
+                    .interface_with(parse_address("10.0.0.5").unwrap())
+                    .is_some()
+            );
         }
     }
 

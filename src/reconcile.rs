@@ -14,7 +14,6 @@ pub mod report;
 pub mod snapshot;
 pub mod stop;
 
-
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -112,7 +111,12 @@ pub async fn run(
 ) -> Result<Run, Error> {
     let view = async {
         let mut snapshot = read_cluster(client, settings.page, steering.progress).await?;
-        let Settings { scope, settle, at_once, .. } = settings;
+        let Settings {
+            scope,
+            settle,
+            at_once,
+            ..
+        } = settings;
         confirm::confirm(client, &mut snapshot, scope, *settle, *at_once).await?;
         Ok::<_, CallError>(snapshot)
     };
@@ -132,19 +136,32 @@ pub async fn run(
     } else {
         None
     };
-    Ok(Run { snapshot, plan, applied })
+    Ok(Run {
+        snapshot,
+        plan,
+        applied,
+    })
 }
 
 /// Judges a snapshot that was read from files; nothing can be applied to it.
 #[must_use]
 pub fn judge(snapshot: Snapshot, settings: &Settings) -> Run {
     let plan = plan(&snapshot, settings);
-    Run { snapshot, plan, applied: None }
+    Run {
+        snapshot,
+        plan,
+        applied: None,
+    }
 }
 
 fn plan(snapshot: &Snapshot, settings: &Settings) -> Plan {
     let pods = snapshot.pods.total();
-    let mut plan = Plan::of(snapshot.audit(), &settings.scope, settings.max_release, pods);
+    let mut plan = Plan::of(
+        snapshot.audit(),
+        &settings.scope,
+        settings.max_release,
+        pods,
+    );
     if settings.brakes == Brakes::Overridden {
         plan.refusal = None;
     }

@@ -24,7 +24,11 @@ use serde::{Deserialize, Serialize};
         priority = 1,
         description = "Offset and owner of each allocated address."
     ),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
 )]
 pub struct IPPoolSpec {
     /// The range in CIDR notation, such as 10.0.0.0/24 or fd00::/64.

@@ -17,7 +17,11 @@ use serde::{Deserialize, Serialize};
     doc = "A range cut into slices, from each of which one node allocates.",
     printcolumn(name = "Range", type_ = "string", json_path = ".spec.range"),
     printcolumn(name = "Slice", type_ = "string", json_path = ".spec.sliceSize"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
 )]
 #[serde(rename_all = "camelCase")]
 pub struct NodeSlicePoolSpec {

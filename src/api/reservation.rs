@@ -16,7 +16,11 @@ use serde::{Deserialize, Serialize};
     doc = "Claims the address in its name, across all ranges of a network that overlap.",
     printcolumn(name = "Pod", type_ = "string", json_path = ".spec.podref"),
     printcolumn(name = "Interface", type_ = "string", json_path = ".spec.ifname"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
 )]
 pub struct OverlappingRangeIPReservationSpec {
     /// The pod, as namespace/name.

@@ -39,7 +39,13 @@ pub(super) struct Options {
     pub(super) snapshot: Vec<PathBuf>,
 
     /// How to print the report.
-    #[arg(short, long, env = "IP_RECONCILER_OUTPUT", value_name = "FORMAT", default_value = "table")]
+    #[arg(
+        short,
+        long,
+        env = "IP_RECONCILER_OUTPUT",
+        value_name = "FORMAT",
+        default_value = "table"
+    )]
     pub(super) output: Format,
 
     /// Exit with 3 when a dry run finds orphans.
@@ -47,16 +53,32 @@ pub(super) struct Options {
     detailed_exitcode: Option<bool>,
 
     /// Only records in this namespace; pods are always those of all namespaces.
-    #[arg(short, long, env = "IP_RECONCILER_NAMESPACE", value_name = "NAMESPACE", help_heading = "Scope")]
+    #[arg(
+        short,
+        long,
+        env = "IP_RECONCILER_NAMESPACE",
+        value_name = "NAMESPACE",
+        help_heading = "Scope"
+    )]
     namespace: Option<String>,
 
     /// Only records of pools of this name.
-    #[arg(long, env = "IP_RECONCILER_POOL", value_name = "NAME", help_heading = "Scope")]
+    #[arg(
+        long,
+        env = "IP_RECONCILER_POOL",
+        value_name = "NAME",
+        help_heading = "Scope"
+    )]
     pool: Option<String>,
 
     /// How much one run may release: a percentage of all records in scope (counted only above 100
     /// records), or a number of records [default: 50%].
-    #[arg(long, env = "IP_RECONCILER_MAX_RELEASE", value_name = "LIMIT", help_heading = "Safety")]
+    #[arg(
+        long,
+        env = "IP_RECONCILER_MAX_RELEASE",
+        value_name = "LIMIT",
+        help_heading = "Safety"
+    )]
     max_release: Option<MaxRelease>,
 
     /// Release even when a brake would refuse.
@@ -73,11 +95,21 @@ pub(super) struct Options {
     timeout: Duration,
 
     /// The kubeconfig to use; without one KUBECONFIG, ~/.kube/config, or the pod's service account.
-    #[arg(long, env = "IP_RECONCILER_KUBECONFIG", value_name = "FILE", help_heading = "Cluster")]
+    #[arg(
+        long,
+        env = "IP_RECONCILER_KUBECONFIG",
+        value_name = "FILE",
+        help_heading = "Cluster"
+    )]
     kubeconfig: Option<PathBuf>,
 
     /// The context of the kubeconfig to use.
-    #[arg(long, env = "IP_RECONCILER_CONTEXT", value_name = "NAME", help_heading = "Cluster")]
+    #[arg(
+        long,
+        env = "IP_RECONCILER_CONTEXT",
+        value_name = "NAME",
+        help_heading = "Cluster"
+    )]
     context: Option<String>,
 
     /// How many objects to read in one page of a list.
@@ -93,7 +125,13 @@ pub(super) struct Options {
     pub(super) log_level: LevelFilter,
 
     /// How a line of the log looks.
-    #[arg(long, env = "IP_RECONCILER_LOG_FORMAT", value_name = "FORMAT", default_value = "text", help_heading = "Log")]
+    #[arg(
+        long,
+        env = "IP_RECONCILER_LOG_FORMAT",
+        value_name = "FORMAT",
+        default_value = "text",
+        help_heading = "Log"
+    )]
     pub(super) log_format: log::Format,
 }
 
@@ -102,9 +140,7 @@ impl Options {
     ///
     /// # Errors
     /// When they make no sense, alone or together; also for `--help` and `--version`.
-    pub(super) fn read(
-        arguments: impl IntoIterator<Item = OsString>,
-    ) -> Result<Self, clap::Error> {
+    pub(super) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         let options = Self::try_parse_from(go_style(arguments))?;
         match options.contradiction() {
             Some(message) => Err(Self::command().error(ErrorKind::ArgumentConflict, message)),
@@ -128,10 +164,17 @@ impl Options {
 
     pub(super) fn settings(&self) -> Settings {
         Settings {
-            scope: Scope { namespace: self.namespace.clone(), pool: self.pool.clone() },
+            scope: Scope {
+                namespace: self.namespace.clone(),
+                pool: self.pool.clone(),
+            },
             mode: self.mode(),
             max_release: self.max_release.unwrap_or(MaxRelease::DEFAULT),
-            brakes: if self.force == Some(true) { Brakes::Overridden } else { Brakes::On },
+            brakes: if self.force == Some(true) {
+                Brakes::Overridden
+            } else {
+                Brakes::On
+            },
             settle: self.settle,
             page: self.page_size,
             at_once: self.concurrency.into(),
@@ -139,11 +182,18 @@ impl Options {
     }
 
     pub(super) fn mode(&self) -> Mode {
-        if self.dry_run == Some(true) || !self.snapshot.is_empty() { Mode::DryRun } else { Mode::Release }
+        if self.dry_run == Some(true) || !self.snapshot.is_empty() {
+            Mode::DryRun
+        } else {
+            Mode::Release
+        }
     }
 
     pub(super) fn target(&self) -> Target {
-        Target { kubeconfig: self.kubeconfig.clone(), context: self.context.clone() }
+        Target {
+            kubeconfig: self.kubeconfig.clone(),
+            context: self.context.clone(),
+        }
     }
 
     pub(super) fn timeout(&self) -> Duration {
@@ -153,8 +203,9 @@ impl Options {
 
 /// Reads a duration as Go writes it, such as `90s` or `1m30s`.
 fn duration(text: &str) -> Result<Duration, String> {
-    let parsed: kube::core::Duration =
-        text.parse().map_err(|error| format!("{error}; write it as 90s or 1m30s"))?;
+    let parsed: kube::core::Duration = text
+        .parse()
+        .map_err(|error| format!("{error}; write it as 90s or 1m30s"))?;
     if parsed.is_negative() {
         return Err("a duration cannot be negative".to_owned());
     }
@@ -167,7 +218,9 @@ fn go_style(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let is_long = |name: &str| {
         name.len() > 1
             && (matches!(name, "help" | "version")
-                || command.get_arguments().any(|argument| argument.get_long() == Some(name)))
+                || command
+                    .get_arguments()
+                    .any(|argument| argument.get_long() == Some(name)))
     };
     let mut only_values = false;
     let adapt = |argument: OsString| {

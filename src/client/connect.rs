@@ -61,7 +61,10 @@ pub async fn connect(target: &Target) -> Result<kube::Client, ConnectError> {
 }
 
 async fn config(target: &Target) -> Result<(String, Config), ConnectError> {
-    let options = KubeConfigOptions { context: target.context.clone(), ..Default::default() };
+    let options = KubeConfigOptions {
+        context: target.context.clone(),
+        ..Default::default()
+    };
     let (path, read) = match &target.kubeconfig {
         Some(path) => (path.display().to_string(), Kubeconfig::read_from(path)),
         None => match default_path() {
@@ -75,7 +78,10 @@ async fn config(target: &Target) -> Result<(String, Config), ConnectError> {
     };
     match config {
         Ok(config) => Ok((path, config)),
-        Err(error) => Err(ConnectError::Kubeconfig { path, reason: reason(&error) }),
+        Err(error) => Err(ConnectError::Kubeconfig {
+            path,
+            reason: reason(&error),
+        }),
     }
 }
 

@@ -43,8 +43,14 @@ pub enum Cause {
 }
 
 fn said(status: &Status) -> String {
-    let message = if status.message.is_empty() { &status.reason } else { &status.message };
-    format!("the API server answered {} {message}", status.code).trim_end().to_owned()
+    let message = if status.message.is_empty() {
+        &status.reason
+    } else {
+        &status.message
+    };
+    format!("the API server answered {} {message}", status.code)
+        .trim_end()
+        .to_owned()
 }
 
 impl Cause {
@@ -77,14 +83,16 @@ impl Cause {
     /// or of a resource that is not served, says nothing about the object.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
-        self.status().is_some_and(|status| status.code == 404 && status.reason == "NotFound")
+        self.status()
+            .is_some_and(|status| status.code == 404 && status.reason == "NotFound")
     }
 
     /// Whether the server said that something else is there than was expected: a precondition or
     /// a `test` that failed, or an object that exists already.
     #[must_use]
     pub fn is_conflict(&self) -> bool {
-        self.status().is_some_and(|status| matches!(status.code, 409 | 422))
+        self.status()
+            .is_some_and(|status| matches!(status.code, 409 | 422))
     }
 
     /// Whether the same call can succeed a moment later.
@@ -103,7 +111,11 @@ impl Call<'_> {
     #[must_use]
     pub fn failed(&self, cause: Cause) -> CallError {
         let advice = self.advice(&cause);
-        CallError { action: self.to_string(), cause, advice }
+        CallError {
+            action: self.to_string(),
+            cause,
+            advice,
+        }
     }
 
     fn advice(&self, cause: &Cause) -> Option<String> {
@@ -128,6 +140,10 @@ impl Call<'_> {
 impl fmt::Display for Call<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.verb, self.resource)?;
-        if self.object.is_empty() { Ok(()) } else { write!(f, " {}", self.object) }
+        if self.object.is_empty() {
+            Ok(())
+        } else {
+            write!(f, " {}", self.object)
+        }
     }
 }

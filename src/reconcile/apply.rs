@@ -71,19 +71,36 @@ pub async fn apply(plan: &Plan, records: &Records, client: &Client, how: &Writin
         pool(a) == pool(b)
     });
     let pools = by_pool.map(|indexes| entries::release(client, records, indexes, how));
-    let released: Vec<_> = futures::stream::iter(pools).buffer_unordered(how.at_once).collect().await;
+    let released: Vec<_> = futures::stream::iter(pools)
+        .buffer_unordered(how.at_once)
+        .collect()
+        .await;
     let released = released.into_iter().flatten();
-    applied.outcomes.extend(released.map(|(index, outcome)| (RecordId::Entry(index), outcome)));
+    applied
+        .outcomes
+        .extend(released.map(|(index, outcome)| (RecordId::Entry(index), outcome)));
 
-    let (free, held): (Vec<usize>, Vec<usize>) =
-        plan.reservations.iter().partition(|index| entries_are_gone(records, &applied, **index));
-    let deletes = free.iter().filter_map(|index| records.reservations.get(*index).map(|r| (*index, r)));
+    let (free, held): (Vec<usize>, Vec<usize>) = plan
+        .reservations
+        .iter()
+        .partition(|index| entries_are_gone(records, &applied, **index));
+    let deletes = free
+        .iter()
+        .filter_map(|index| records.reservations.get(*index).map(|r| (*index, r)));
     let deletes = deletes.map(|(index, reservation)| async move {
-        (RecordId::Reservation(index), reservations::delete(client, reservation, how).await)
+        (
+            RecordId::Reservation(index),
+            reservations::delete(client, reservation, how).await,
+        )
     });
-    let deleted: Vec<_> = futures::stream::iter(deletes).buffer_unordered(how.at_once).collect().await;
+    let deleted: Vec<_> = futures::stream::iter(deletes)
+        .buffer_unordered(how.at_once)
+        .collect()
+        .await;
     applied.outcomes.extend(deleted);
-    let held = held.into_iter().map(|index| (RecordId::Reservation(index), Outcome::KeptWithEntry));
+    let held = held
+        .into_iter()
+        .map(|index| (RecordId::Reservation(index), Outcome::KeptWithEntry));
     applied.outcomes.extend(held);
 
     reservations::put_back(&mut applied, records, client, how).await;
@@ -92,7 +109,9 @@ pub async fn apply(plan: &Plan, records: &Records, client: &Client, how: &Writin
 
 /// Whether all entries of the same claim are gone from their pools.
 fn entries_are_gone(records: &Records, applied: &Applied, reservation: usize) -> bool {
-    let Some(reservation) = records.reservations.get(reservation) else { return false };
+    let Some(reservation) = records.reservations.get(reservation) else {
+        return false;
+    };
     reservation.entries.iter().all(|entry| {
         let outcome = applied.outcomes.get(&RecordId::Entry(*entry));
         matches!(outcome, Some(Outcome::Released | Outcome::AlreadyGone))

@@ -3,6 +3,11 @@
 //! Nothing is ever released because something is missing or cannot be read: a release rests on a
 //! fact about the pod that was read after the record.
 
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::net::IpAddr;
 
@@ -20,7 +25,7 @@ pub enum Verdict<'a> {
     Unowned,
     /// It, its pool or its pod carries `whereabouts.cni.cncf.io/reconcile: "false"`.
     Protected(Protector),
-    /// A live pod shows the address although no record of its own explains it.
+    /// Another pod, which may run, shows the address although no record of its own explains it.
     UsedByAnother(&'a PodRef),
     /// The pod has ended.
     PodFinished(Finished),
@@ -110,7 +115,10 @@ impl Verdict<'_> {
     /// Whether a look at the whole pod has to confirm it before anything is released.
     #[must_use]
     pub fn needs_confirmation(&self) -> bool {
-        matches!(self, Self::PodReplaced { .. } | Self::AddressNotOnPod { .. })
+        matches!(
+            self,
+            Self::PodReplaced { .. } | Self::AddressNotOnPod { .. }
+        )
     }
 
     /// Its place in [`Verdict::NAMES`].
@@ -151,16 +159,26 @@ impl fmt::Display for Verdict<'_> {
                     Protector::Reservation => "reservation",
                     Protector::Pod => "pod",
                 };
-                write!(f, "the {by} is annotated {}: \"false\"", crate::pod::RECONCILE_KEY)
+                write!(
+                    f,
+                    "the {by} is annotated {}: \"false\"",
+                    crate::pod::RECONCILE_KEY
+                )
             }
             Self::UsedByAnother(pod) => {
-                write!(f, "pod {pod} shows this address without a record of its own")
+                write!(
+                    f,
+                    "pod {pod} shows this address without a record of its own"
+                )
             }
             Self::PodFinished(finished) => write!(f, "pod has phase {}", finished.phase()),
             Self::Terminating => f.write_str("pod is being deleted"),
             Self::InUse(interface) => write!(f, "pod shows it on interface {interface:?}"),
             Self::PodReplaced { recorded, found } => {
-                write!(f, "allocated for the pod with uid {recorded}; there is now {found}")
+                write!(
+                    f,
+                    "allocated for the pod with uid {recorded}; there is now {found}"
+                )
             }
             Self::AddressNotOnPod { interface, shows } => {
                 write!(f, "pod shows {shows} on interface {interface:?} instead")
@@ -231,7 +249,12 @@ impl<'a> Audit<'a> {
         let Some(reservation) = self.records.reservations.get(index) else {
             return Verdict::Malformed("no such reservation");
         };
-        let entries = || reservation.entries.iter().filter_map(|at| self.records.entries.get(*at));
+        let entries = || {
+            reservation
+                .entries
+                .iter()
+                .filter_map(|at| self.records.entries.get(*at))
+        };
         let problem = match &reservation.owner {
             Err(reason) => Some(&**reason),
             Ok(_) if reservation.addresses.is_empty() => Some("its name holds no address"),
@@ -242,7 +265,9 @@ impl<'a> Audit<'a> {
         let protector = if reservation.protected {
             Some(Protector::Reservation)
         } else {
-            self.records.in_protected_pool(reservation).then_some(Protector::Pool)
+            self.records
+                .in_protected_pool(reservation)
+                .then_some(Protector::Pool)
         };
         // What the reservation leaves out, the entry of the same claim says.
         let own_interface = owner.and_then(|owner| owner.interface.as_deref());
@@ -261,7 +286,9 @@ impl<'a> Audit<'a> {
         }
         // A reservation never goes before its entry.
         let held = reservation.entries.iter().map(|index| self.entry(*index));
-        held.into_iter().find(|held| held.action() != Action::Release).unwrap_or(verdict)
+        held.into_iter()
+            .find(|held| held.action() != Action::Release)
+            .unwrap_or(verdict)
     }
 
     fn judge(&self, subject: &Subject<'a>) -> Verdict<'a> {
@@ -272,11 +299,16 @@ impl<'a> Audit<'a> {
             return Verdict::Unowned;
         };
         let state = self.pods.get(pod);
-        let pod_protects = state.is_some_and(|state| state.protected).then_some(Protector::Pod);
+        let pod_protects = state
+            .is_some_and(|state| state.protected)
+            .then_some(Protector::Pod);
         if let Some(protector) = subject.protector.or(pod_protects) {
             return Verdict::Protected(protector);
         }
-        let mut sightings = subject.addresses.iter().flat_map(|at| self.pods.sightings(*at));
+        let mut sightings = subject
+            .addresses
+            .iter()
+            .flat_map(|at| self.pods.sightings(*at));
         if let Some(sighting) = sightings.find(|sighting| sighting.pod != *pod) {
             return Verdict::UsedByAnother(&sighting.pod);
         }
@@ -306,7 +338,10 @@ fn judge_pod<'a>(subject: &Subject<'a>, state: &'a PodState) -> Verdict<'a> {
         && state.status.is_there()
         && !state.mirror
     {
-        return Verdict::PodReplaced { recorded, found: &state.uid };
+        return Verdict::PodReplaced {
+            recorded,
+            found: &state.uid,
+        };
     }
     shown_instead(subject, state).unwrap_or(Verdict::Starting)
 }
@@ -315,7 +350,10 @@ fn judge_pod<'a>(subject: &Subject<'a>, state: &'a PodState) -> Verdict<'a> {
 fn shown_on<'a>(subject: &Subject<'a>, state: &'a PodState) -> Option<&'a str> {
     let is_meant = |shown: &IpAddr| {
         let folded = subject.range.and_then(|range| range.folded(*shown));
-        subject.addresses.iter().any(|address| shown == address || folded == Some(*address))
+        subject
+            .addresses
+            .iter()
+            .any(|address| shown == address || folded == Some(*address))
     };
     let mut interfaces = state.status.interfaces.iter();
     let shown = interfaces.find(|interface| interface.addresses.iter().any(is_meant))?;
@@ -324,18 +362,26 @@ fn shown_on<'a>(subject: &Subject<'a>, state: &'a PodState) -> Option<&'a str> {
 
 /// Positive evidence that the pod has another address than the record's.
 fn shown_instead<'a>(subject: &Subject<'a>, state: &'a PodState) -> Option<Verdict<'a>> {
-    let [address] = subject.addresses else { return None };
+    let [address] = subject.addresses else {
+        return None;
+    };
     if state.unsettled {
         return None;
     }
     for interface in &state.status.interfaces {
-        let instead = interface.addresses.iter().find(|shown| match subject.interface {
-            Some(name) => *interface.name == *name && shown.is_ipv4() == address.is_ipv4(),
-            None => subject.range.is_some_and(|range| range.contains(**shown)),
-        });
+        let instead = interface
+            .addresses
+            .iter()
+            .find(|shown| match subject.interface {
+                Some(name) => *interface.name == *name && shown.is_ipv4() == address.is_ipv4(),
+                None => subject.range.is_some_and(|range| range.contains(**shown)),
+            });
         if let Some(shows) = instead {
             let interface = &interface.name;
-            return Some(Verdict::AddressNotOnPod { interface, shows: *shows });
+            return Some(Verdict::AddressNotOnPod {
+                interface,
+                shows: *shows,
+            });
         }
     }
     None

@@ -31,7 +31,9 @@ pub async fn confirm(
     for (pod, state) in &first {
         snapshot.pods.replace(&snapshot.records, pod, state.clone());
     }
-    let moved = pods_of(snapshot, scope, |v| matches!(v, Verdict::AddressNotOnPod { .. }));
+    let moved = pods_of(snapshot, scope, |v| {
+        matches!(v, Verdict::AddressNotOnPod { .. })
+    });
     if moved.is_empty() {
         return Ok(());
     }
@@ -43,7 +45,10 @@ pub async fn confirm(
             moved.len()
         ));
         for (pod, state) in first.into_iter().filter(|(pod, _)| moved.contains(pod)) {
-            let state = state.map(|state| PodState { unsettled: true, ..state });
+            let state = state.map(|state| PodState {
+                unsettled: true,
+                ..state
+            });
             snapshot.pods.replace(&snapshot.records, &pod, state);
         }
         return Ok(());
@@ -52,7 +57,10 @@ pub async fn confirm(
     tokio::time::sleep_until(again).await;
     for (pod, state) in look(client, moved, at_once).await? {
         let settled = first.get(&pod) == Some(&state);
-        let state = state.map(|state| PodState { unsettled: !settled, ..state });
+        let state = state.map(|state| PodState {
+            unsettled: !settled,
+            ..state
+        });
         snapshot.pods.replace(&snapshot.records, &pod, state);
     }
     Ok(())
@@ -78,5 +86,8 @@ async fn look(
         let state = read_pod(client, &pod).await?;
         Ok((pod, state))
     });
-    futures::stream::iter(looks).buffer_unordered(at_once).try_collect().await
+    futures::stream::iter(looks)
+        .buffer_unordered(at_once)
+        .try_collect()
+        .await
 }

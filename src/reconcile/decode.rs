@@ -37,7 +37,10 @@ struct Metadata<'a> {
 
 impl Metadata<'_> {
     fn id(&self) -> ObjectId {
-        ObjectId { namespace: (&*self.namespace).into(), name: (&*self.name).into() }
+        ObjectId {
+            namespace: (&*self.namespace).into(),
+            name: (&*self.name).into(),
+        }
     }
 
     fn annotation(&self, key: &str) -> Option<&str> {
@@ -119,12 +122,18 @@ pub fn pool(json: &[u8]) -> Result<PoolObject, serde_json::Error> {
         Err(error) => {
             let reason = format!("spec: {error}");
             let pool = Pool::unreadable(metadata.id(), &reason, metadata.is_protected());
-            return Ok(PoolObject { pool, entries: Vec::new() });
+            return Ok(PoolObject {
+                pool,
+                entries: Vec::new(),
+            });
         }
     };
     let pool = Pool::new(metadata.id(), &spec.range, metadata.is_protected());
     let allocations = spec.allocations.unwrap_or_default();
-    let entries = allocations.into_iter().map(|(key, raw)| entry(&pool, &key, raw.get())).collect();
+    let entries = allocations
+        .into_iter()
+        .map(|(key, raw)| entry(&pool, &key, raw.get()))
+        .collect();
     Ok(PoolObject { pool, entries })
 }
 
@@ -137,17 +146,29 @@ fn entry(pool: &Pool, key: &str, raw: &str) -> Entry {
     };
     let (address, owner) = match entry_owner(raw) {
         Ok(owner) => (address, owner),
-        Err(error) => (Err(format!("entry {key:?}: {error}").into()), Owner::default()),
+        Err(error) => (
+            Err(format!("entry {key:?}: {error}").into()),
+            Owner::default(),
+        ),
     };
-    Entry { pool: 0, key: key.into(), raw: raw.into(), address, owner }
+    Entry {
+        pool: 0,
+        key: key.into(),
+        raw: raw.into(),
+        address,
+        owner,
+    }
 }
 
 fn entry_owner(raw: &str) -> Result<Owner, serde_json::Error> {
     let fields: EntryFields = serde_json::from_str(raw)?;
     // An owner that cannot be read says nothing; the entry without it is still the Go program's.
-    let owner: Option<OwnerFields> =
-        fields.owner.and_then(|owner| serde_json::from_str(owner.get()).ok());
-    let uid = owner.filter(|owner| owner.id == fields.id).and_then(|owner| owner.poduid);
+    let owner: Option<OwnerFields> = fields
+        .owner
+        .and_then(|owner| serde_json::from_str(owner.get()).ok());
+    let uid = owner
+        .filter(|owner| owner.id == fields.id)
+        .and_then(|owner| owner.poduid);
     Ok(Owner {
         pod: PodRef::parse(&fields.podref),
         interface: non_empty(fields.ifname),
@@ -156,19 +177,21 @@ fn entry_owner(raw: &str) -> Result<Owner, serde_json::Error> {
 }
 
 fn non_empty(text: Option<Cow<str>>) -> Option<Box<str>> {
-    text.filter(|text| !text.is_empty()).map(|text| (&*text).into())
+    text.filter(|text| !text.is_empty())
+        .map(|text| (&*text).into())
 }
 
 /// Reads an `OverlappingRangeIPReservation`; its addresses are found when it is joined.
 pub fn reservation(json: &[u8]) -> Result<Reservation, serde_json::Error> {
     let Object { metadata, spec, .. } = serde_json::from_slice(json)?;
-    let spec: Result<ReservationSpec, _> =
-        serde_json::from_str(spec.map_or("null", RawValue::get));
-    let owner = spec.map_err(|error| format!("spec: {error}").into()).map(|spec| Owner {
-        pod: PodRef::parse(&spec.podref),
-        interface: non_empty(spec.ifname),
-        uid: None,
-    });
+    let spec: Result<ReservationSpec, _> = serde_json::from_str(spec.map_or("null", RawValue::get));
+    let owner = spec
+        .map_err(|error| format!("spec: {error}").into())
+        .map(|spec| Owner {
+            pod: PodRef::parse(&spec.podref),
+            interface: non_empty(spec.ifname),
+            uid: None,
+        });
     Ok(Reservation {
         id: metadata.id(),
         uid: (&*metadata.uid).into(),
@@ -182,14 +205,19 @@ pub fn reservation(json: &[u8]) -> Result<Reservation, serde_json::Error> {
 
 /// Reads a pod, whole or metadata only.
 pub fn pod(json: &[u8]) -> Result<SeenPod, serde_json::Error> {
-    let Object { metadata, status, .. } = serde_json::from_slice(json)?;
+    let Object {
+        metadata, status, ..
+    } = serde_json::from_slice(json)?;
     let pod = PodRef::parse(&metadata.id().to_string()).ok_or_else(|| {
         serde::de::Error::custom(format_args!("{:?} is no namespaced name", metadata.name))
     })?;
-    let annotations = STATUS_KEYS.iter().filter_map(|key| metadata.annotation(key));
+    let annotations = STATUS_KEYS
+        .iter()
+        .filter_map(|key| metadata.annotation(key));
     let network = NetworkStatus::parse(annotations);
-    let status: Option<PodStatus> =
-        status.map(|status| serde_json::from_str(status.get())).transpose()?;
+    let status: Option<PodStatus> = status
+        .map(|status| serde_json::from_str(status.get()))
+        .transpose()?;
     let state = PodState {
         uid: (&*metadata.uid).into(),
         deleting: metadata.deletion_timestamp.is_some(),
@@ -214,9 +242,14 @@ mod tests {
             );
             pool(json.as_bytes()).unwrap()
         };
-        for spec in ["null", "5", "{}", r#"{"range":5}"#, r#"{"range":"x","allocations":{}}"#,
-            r#"{"range":"10.0.0.0/24","allocations":[]}"#]
-        {
+        for spec in [
+            "null",
+            "5",
+            "{}",
+            r#"{"range":5}"#,
+            r#"{"range":"x","allocations":{}}"#,
+            r#"{"range":"10.0.0.0/24","allocations":[]}"#,
+        ] {
             assert!(read(spec).pool.range.is_err(), "{spec}");
         }
         let odd = read(
@@ -243,6 +276,9 @@ mod tests {
             assert!(pool(json.as_bytes()).is_err() && reservation(json.as_bytes()).is_err());
             assert!(pod(json.as_bytes()).is_err());
         }
-        assert!(pod(br#"{"metadata":{"name":"p","uid":"u"}}"#).is_err(), "no namespace");
+        assert!(
+            pod(br#"{"metadata":{"name":"p","uid":"u"}}"#).is_err(),
+            "no namespace"
+        );
     }
 }

@@ -55,7 +55,9 @@ impl Items {
             match (was_in_item, is_in_item) {
                 (false, true) => start = Some(at),
                 (true, false) => {
-                    let end = chunk.get(start.take().unwrap_or(at)..=at).unwrap_or_default();
+                    let end = chunk
+                        .get(start.take().unwrap_or(at)..=at)
+                        .unwrap_or_default();
                     if self.partial.is_empty() {
                         item(end)?;
                     } else {
@@ -146,14 +148,22 @@ mod tests {
 
     #[test]
     fn items_come_out_whatever_stands_around_them() {
-        let tricky = json!({"items": [1, {"a": "]}\"\\"}], "metadata": {"items": []}, "s": "\"items\":["});
+        let tricky =
+            json!({"items": [1, {"a": "]}\"\\"}], "metadata": {"items": []}, "s": "\"items\":["});
         let body = json!({"kind": "List", "metadata": {"continue": "t", "labels": {"items": "x"}},
             "items": [tricky, {}, tricky], "extra": [{"items": [{}]}]});
         let body = serde_json::to_vec(&body).unwrap();
         for cut in 1..body.len() + 1 {
             let (found, envelope) = split(&body, cut);
-            assert_eq!(found, [tricky.clone(), json!({}), tricky.clone()], "cut {cut}");
-            assert_eq!(envelope.unwrap().metadata.continue_token.as_deref(), Some("t"));
+            assert_eq!(
+                found,
+                [tricky.clone(), json!({}), tricky.clone()],
+                "cut {cut}"
+            );
+            assert_eq!(
+                envelope.unwrap().metadata.continue_token.as_deref(),
+                Some("t")
+            );
         }
     }
 
@@ -168,10 +178,19 @@ mod tests {
 
     #[test]
     fn an_item_that_is_no_object_is_an_error() {
-        for body in [r#"{"items":[null]}"#, r#"{"items":[{},5]}"#, r#"{"items":["x"]}"#, r#"{"items":[[{}]]}"#] {
+        for body in [
+            r#"{"items":[null]}"#,
+            r#"{"items":[{},5]}"#,
+            r#"{"items":["x"]}"#,
+            r#"{"items":[[{}]]}"#,
+        ] {
             assert!(split(body.as_bytes(), 3).1.is_err(), "{body}");
         }
-        for body in [r#"{"items":null}"#, r#"{"items":[]}"#, r#"{ "items" : [ ] }"#] {
+        for body in [
+            r#"{"items":null}"#,
+            r#"{"items":[]}"#,
+            r#"{ "items" : [ ] }"#,
+        ] {
             assert!(split(body.as_bytes(), 3).1.is_ok(), "{body}");
         }
     }

@@ -28,7 +28,8 @@ impl Scope {
     /// address can come.
     #[must_use]
     pub fn holds(&self, records: &Records, id: RecordId) -> bool {
-        let namespace_is = |namespace: &str| self.namespace.as_deref().is_none_or(|n| n == namespace);
+        let namespace_is =
+            |namespace: &str| self.namespace.as_deref().is_none_or(|n| n == namespace);
         let pool_is = |name: &str| self.pool.as_deref().is_none_or(|pool| pool == name);
         match id {
             RecordId::Entry(index) => records.entries.get(index).is_some_and(|entry| {
@@ -36,13 +37,17 @@ impl Scope {
                 namespace_is(&pool.namespace) && pool_is(&pool.name)
             }),
             RecordId::Reservation(index) => {
-                let Some(reservation) = records.reservations.get(index) else { return false };
+                let Some(reservation) = records.reservations.get(index) else {
+                    return false;
+                };
                 if !namespace_is(&reservation.id.namespace) || self.pool.is_none() {
                     return namespace_is(&reservation.id.namespace);
                 }
                 let mut entries = reservation.entries.iter().peekable();
                 if entries.peek().is_none() {
-                    return records.pools_covering(reservation).any(|(_, p)| pool_is(&p.id.name));
+                    return records
+                        .pools_covering(reservation)
+                        .any(|(_, p)| pool_is(&p.id.name));
                 }
                 // With an entry out of scope it has to stay, so it is out of scope itself.
                 entries
@@ -129,7 +134,11 @@ impl fmt::Display for Refusal {
                 "{addresses} addresses are reserved but no pod at all is visible; \
                  if the cluster really has none, run again with --force"
             ),
-            Self::TooMany { orphans, records, limit } => write!(
+            Self::TooMany {
+                orphans,
+                records,
+                limit,
+            } => write!(
                 f,
                 "{orphans} of {records} records would be released, more than --max-release {limit}; \
                  look at a dry run, then raise --max-release or use --force"
@@ -195,7 +204,11 @@ fn too_many(orphans: usize, records: usize, limit: MaxRelease) -> Option<Refusal
             records > MIN_RECORDS_FOR_SHARE && orphans * 100 > records * usize::from(percent)
         }
     };
-    exceeded.then_some(Refusal::TooMany { orphans, records, limit })
+    exceeded.then_some(Refusal::TooMany {
+        orphans,
+        records,
+        limit,
+    })
 }
 
 /// The records in scope whose pods need a second look before their verdict counts.

@@ -16,7 +16,7 @@ use crate::pod::{Finished, PodRef, PodState};
 pub struct Pods {
     /// All pods that records name; `None` while no such pod was seen.
     named: HashMap<PodRef, Option<PodState>>,
-    /// Recorded addresses shown by live pods that no record explains.
+    /// Recorded addresses shown by pods that may run, and that no record of theirs explains.
     sightings: HashMap<IpAddr, Vec<Sighting>>,
     /// Where the pods behind the sightings were seen, by uid.
     sighted: HashMap<Box<str>, Vec<IpAddr>>,
@@ -26,7 +26,7 @@ pub struct Pods {
     total: usize,
 }
 
-/// A live pod that shows an address without a record of its own.
+/// A pod that may run and shows an address without a record of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sighting {
     /// The pod.
@@ -40,7 +40,10 @@ impl Pods {
     #[must_use]
     pub fn asked_by(records: &Records) -> Self {
         let named = records.ids().filter_map(|id| records.pod_of(id).cloned());
-        let wide = records.pools.iter().filter_map(|pool| pool.range.clone().ok());
+        let wide = records
+            .pools
+            .iter()
+            .filter_map(|pool| pool.range.clone().ok());
         Self {
             named: named.map(|pod| (pod, None)).collect(),
             wide: wide.filter(IpRange::is_wider_than_a_key).collect(),
@@ -52,7 +55,7 @@ impl Pods {
     pub fn see(&mut self, records: &Records, seen: SeenPod) {
         let SeenPod { pod, state } = seen;
         self.total = self.total.saturating_add(1);
-        if state.is_live() {
+        if state.may_run() {
             self.note_sightings(records, &pod, &state);
         }
         if let Some(known) = self.named.get_mut(&pod) {
@@ -68,11 +71,19 @@ impl Pods {
             if meant.iter().any(|address| records.at(*address).any(own)) {
                 continue;
             }
-            for address in meant.into_iter().filter(|address| records.at(*address).next().is_some())
+            for address in meant
+                .into_iter()
+                .filter(|address| records.at(*address).next().is_some())
             {
-                let sighting = Sighting { pod: pod.clone(), uid: state.uid.clone() };
+                let sighting = Sighting {
+                    pod: pod.clone(),
+                    uid: state.uid.clone(),
+                };
                 self.sightings.entry(address).or_default().push(sighting);
-                self.sighted.entry(state.uid.clone()).or_default().push(address);
+                self.sighted
+                    .entry(state.uid.clone())
+                    .or_default()
+                    .push(address);
             }
         }
     }
@@ -100,7 +111,7 @@ impl Pods {
     /// Puts what a fresh look at one pod showed in place of what was known; `None` says that there
     /// is no such pod any more.
     pub fn replace(&mut self, records: &Records, pod: &PodRef, state: Option<PodState>) {
-        if let Some(state) = state.as_ref().filter(|state| state.is_live()) {
+        if let Some(state) = state.as_ref().filter(|state| state.may_run()) {
             self.note_sightings(records, pod, state);
         }
         if let Some(known) = self.named.get_mut(pod) {
@@ -114,7 +125,7 @@ impl Pods {
         self.named.get(pod)?.as_ref()
     }
 
-    /// Live pods that show the address although no record of their own explains it.
+    /// Pods that may run and show the address although no record of their own explains it.
     #[must_use]
     pub fn sightings(&self, address: IpAddr) -> &[Sighting] {
         self.sightings.get(&address).map_or(&[], Vec::as_slice)

@@ -41,19 +41,34 @@ impl Pool {
     /// Describes a pool.
     #[must_use]
     pub fn new(id: ObjectId, range_text: &str, protected: bool) -> Self {
-        let range = range_text.parse::<IpRange>().map_err(|error| error.to_string().into());
+        let range = range_text
+            .parse::<IpRange>()
+            .map_err(|error| error.to_string().into());
         let prefix = range.as_ref().ok().and_then(|range| {
             let before = id.name.strip_suffix(&range.name())?;
-            if before.is_empty() { Some(before) } else { before.strip_suffix('-') }
+            if before.is_empty() {
+                Some(before)
+            } else {
+                before.strip_suffix('-')
+            }
         });
         let prefix = prefix.map(Into::into);
-        Self { id, range, range_text: range_text.into(), protected, prefix }
+        Self {
+            id,
+            range,
+            range_text: range_text.into(),
+            protected,
+            prefix,
+        }
     }
 
     /// Describes a pool whose `spec` cannot be read.
     #[must_use]
     pub fn unreadable(id: ObjectId, reason: &str, protected: bool) -> Self {
-        Self { range: Err(reason.into()), ..Self::new(id, "", protected) }
+        Self {
+            range: Err(reason.into()),
+            ..Self::new(id, "", protected)
+        }
     }
 
     /// How well a reservation of `network` fits this pool.
@@ -215,7 +230,9 @@ impl Records {
         }
         for (index, reservation) in reservations.iter().enumerate() {
             let id = RecordId::Reservation(index);
-            records.by_address.extend(reservation.addresses.iter().map(|address| (*address, id)));
+            records
+                .by_address
+                .extend(reservation.addresses.iter().map(|address| (*address, id)));
         }
         records.by_address.sort_unstable();
         records.reservations = reservations;
@@ -230,7 +247,9 @@ impl Records {
         if let Ok(owner) = &reservation.owner {
             for (network, address) in &readings {
                 for index in self.entries_at(*address) {
-                    let Some(entry) = self.entries.get(index) else { continue };
+                    let Some(entry) = self.entries.get(index) else {
+                        continue;
+                    };
                     let pool = self.pool_of(entry);
                     let fit = pool.fit(network);
                     let same_namespace = pool.id.namespace == reservation.id.namespace;
@@ -261,9 +280,13 @@ impl Records {
 
     /// All records that speak of an address.
     pub fn at(&self, address: IpAddr) -> impl Iterator<Item = RecordId> + '_ {
-        let start = self.by_address.partition_point(|(other, _)| *other < address);
+        let start = self
+            .by_address
+            .partition_point(|(other, _)| *other < address);
         let rest = self.by_address.get(start..).unwrap_or_default();
-        rest.iter().take_while(move |(other, _)| *other == address).map(|(_, id)| *id)
+        rest.iter()
+            .take_while(move |(other, _)| *other == address)
+            .map(|(_, id)| *id)
     }
 
     /// All records, entries first.
@@ -277,9 +300,14 @@ impl Records {
     /// # Panics
     /// When the entry is not one of these records.
     #[must_use]
-    #[expect(clippy::expect_used, reason = "new() gives every entry the index of its pool")]
+    #[expect(
+        clippy::expect_used,
+        reason = "new() gives every entry the index of its pool"
+    )]
     pub fn pool_of(&self, entry: &Entry) -> &Pool {
-        self.pools.get(entry.pool).expect("an entry's pool is among the pools")
+        self.pools
+            .get(entry.pool)
+            .expect("an entry's pool is among the pools")
     }
 
     /// The pod that a record names.
@@ -287,9 +315,14 @@ impl Records {
     pub fn pod_of(&self, id: RecordId) -> Option<&PodRef> {
         match id {
             RecordId::Entry(index) => self.entries.get(index)?.owner.pod.as_ref(),
-            RecordId::Reservation(index) => {
-                self.reservations.get(index)?.owner.as_ref().ok()?.pod.as_ref()
-            }
+            RecordId::Reservation(index) => self
+                .reservations
+                .get(index)?
+                .owner
+                .as_ref()
+                .ok()?
+                .pod
+                .as_ref(),
         }
     }
 
@@ -304,7 +337,10 @@ impl Records {
                 && readings.iter().any(|(network, address)| {
                     reservation.addresses.contains(address)
                         && pool.fit(network) > Fit::No
-                        && pool.range.as_ref().is_ok_and(|range| range.contains(*address))
+                        && pool
+                            .range
+                            .as_ref()
+                            .is_ok_and(|range| range.contains(*address))
                 })
         })
     }
@@ -312,7 +348,10 @@ impl Records {
     /// Whether the address can come from a pool that is exempted.
     #[must_use]
     pub fn in_protected_pool(&self, reservation: &Reservation) -> bool {
-        self.any_protected && self.pools_covering(reservation).any(|(_, pool)| pool.protected)
+        self.any_protected
+            && self
+                .pools_covering(reservation)
+                .any(|(_, pool)| pool.protected)
     }
 
     /// How many different addresses are recorded.
@@ -337,13 +376,17 @@ mod tests {
     fn a_name_is_read_in_every_way_that_it_could_have_been_written() {
         let read = |name| {
             let all = readings(name).into_iter();
-            all.map(|(network, address)| format!("{network}|{address}")).collect::<Vec<_>>()
+            all.map(|(network, address)| format!("{network}|{address}"))
+                .collect::<Vec<_>>()
         };
         assert_eq!(read("10.0.0.5"), ["|10.0.0.5"]);
         assert_eq!(read("net-a-10.0.0.5"), ["net-a|10.0.0.5"]);
         assert_eq!(read("fd00--0"), ["|fd00::"]);
         assert_eq!(read("net-fd00--5"), ["net|fd00::5"]);
-        assert_eq!(read("net-2001-db8--1"), ["net|2001:db8::1", "net-2001|db8::1"]);
+        assert_eq!(
+            read("net-2001-db8--1"),
+            ["net|2001:db8::1", "net-2001|db8::1"]
+        );
         assert_eq!(read("2001-db8-0-1-2-3-4-5"), ["|2001:db8:0:1:2:3:4:5"]);
         assert!(read("nonsense").is_empty() && read("").is_empty() && read("-").is_empty());
     }
@@ -351,7 +394,10 @@ mod tests {
     #[test]
     fn the_network_of_a_pool_is_what_stands_before_its_range() {
         let pool = |name: &str| {
-            let id = ObjectId { namespace: "kube-system".into(), name: name.into() };
+            let id = ObjectId {
+                namespace: "kube-system".into(),
+                name: name.into(),
+            };
             Pool::new(id, "10.0.0.0/24", false)
         };
         assert_eq!(pool("10.0.0.0-24").fit(""), Fit::Exact);

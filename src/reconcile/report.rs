@@ -179,8 +179,14 @@ impl<'a> Report<'a> {
     /// How the run ended.
     #[must_use]
     pub fn conclusion(&self) -> Conclusion {
-        let Summary { failed, not_started, .. } = self.summary();
-        let problems = self.applied.is_some_and(|applied| !applied.problems.is_empty());
+        let Summary {
+            failed,
+            not_started,
+            ..
+        } = self.summary();
+        let problems = self
+            .applied
+            .is_some_and(|applied| !applied.problems.is_empty());
         if self.plan.refusal.is_some() {
             Conclusion::Refused
         } else if failed > 0 || not_started > 0 || problems {
@@ -192,19 +198,36 @@ impl<'a> Report<'a> {
 
     /// What a person should read beside the records.
     pub fn remarks(&self) -> impl Iterator<Item = String> + '_ {
-        let refusal = self.plan.refusal.iter().map(|refusal| format!("refused: {refusal}"));
-        let problems = self.applied.iter().flat_map(|applied| applied.problems.iter().cloned());
+        let refusal = self
+            .plan
+            .refusal
+            .iter()
+            .map(|refusal| format!("refused: {refusal}"));
+        let problems = self
+            .applied
+            .iter()
+            .flat_map(|applied| applied.problems.iter().cloned());
         let restored = self.applied.iter().flat_map(|applied| &applied.restored);
-        let restored = restored.map(|id| format!("reservation {id} was put back: its entry came back"));
+        let restored =
+            restored.map(|id| format!("reservation {id} was put back: its entry came back"));
         let unread = self.records().pools.iter().filter_map(|pool| {
             let reason = pool.range.as_ref().err()?;
-            Some(format!("pool {} cannot be read, its entries are kept: {reason}", pool.id))
+            Some(format!(
+                "pool {} cannot be read, its entries are kept: {reason}",
+                pool.id
+            ))
         });
         let unconfirmed = self.unconfirmed();
         let unconfirmed = (unconfirmed > 0).then(|| {
             format!("{unconfirmed} verdicts rest on one look at a pod; a live run looks again before it releases")
         });
-        self.notes.iter().cloned().chain(refusal).chain(problems).chain(restored).chain(unread)
+        self.notes
+            .iter()
+            .cloned()
+            .chain(refusal)
+            .chain(problems)
+            .chain(restored)
+            .chain(unread)
             .chain(unconfirmed)
     }
 
@@ -212,7 +235,9 @@ impl<'a> Report<'a> {
         if self.source == Source::Cluster {
             return 0;
         }
-        self.ids().filter(|id| self.audit.verdict(*id).needs_confirmation()).count()
+        self.ids()
+            .filter(|id| self.audit.verdict(*id).needs_confirmation())
+            .count()
     }
 
     fn records(&self) -> &'a Records {
@@ -220,7 +245,9 @@ impl<'a> Report<'a> {
     }
 
     fn ids(&self) -> impl Iterator<Item = RecordId> + '_ {
-        self.records().ids().filter(|id| self.scope.holds(self.records(), *id))
+        self.records()
+            .ids()
+            .filter(|id| self.scope.holds(self.records(), *id))
     }
 
     /// Every record in scope.
@@ -230,7 +257,9 @@ impl<'a> Report<'a> {
 
     /// Records that are no ordinary use.
     pub fn findings(&self) -> impl Iterator<Item = Row<'a>> + '_ {
-        let odd = self.ids().filter(|id| self.audit.verdict(*id).action() != Action::Keep);
+        let odd = self
+            .ids()
+            .filter(|id| self.audit.verdict(*id).action() != Action::Keep);
         odd.filter_map(|id| self.row(id))
     }
 
@@ -317,7 +346,11 @@ impl<'a> Report<'a> {
             *verdicts.entry(self.audit.verdict(id).name()).or_default() += 1;
         }
         let records: usize = verdicts.values().sum();
-        let outcomes = || self.applied.iter().flat_map(|applied| applied.outcomes.values());
+        let outcomes = || {
+            self.applied
+                .iter()
+                .flat_map(|applied| applied.outcomes.values())
+        };
         let count = |wanted: fn(&Outcome) -> bool| outcomes().filter(|o| wanted(o)).count();
         Summary {
             pools: self.records().pools.len(),
@@ -343,6 +376,9 @@ fn id_and_podref(raw: &str) -> (Option<String>, Option<String>) {
         id: Option<String>,
         podref: Option<String>,
     }
-    let fields = serde_json::from_str(raw).unwrap_or(Fields { id: None, podref: None });
+    let fields = serde_json::from_str(raw).unwrap_or(Fields {
+        id: None,
+        podref: None,
+    });
     (fields.id, fields.podref)
 }

@@ -11,7 +11,7 @@ use super::audit::Audit;
 use super::pods::Pods;
 use super::records::Records;
 
-pub use files::{Document, FileError, parse_documents, read_files};
+pub use files::{FileError, parse_dumps, read_files};
 pub use live::{ReadStep, read_cluster, read_pod, read_pool};
 
 /// The records of a cluster, and what its pods prove about them.

@@ -33,10 +33,17 @@ pub(super) async fn release(
     for chunk in indexes.chunks(MAX_ENTRIES_A_PATCH) {
         let mut pending = Vec::new();
         let mut pool = None;
-        for (index, entry) in chunk.iter().filter_map(|i| Some((*i, records.entries.get(*i)?))) {
+        for (index, entry) in chunk
+            .iter()
+            .filter_map(|i| Some((*i, records.entries.get(*i)?)))
+        {
             pool = Some(records.pool_of(entry));
             match serde_json::from_str(&entry.raw) {
-                Ok(judged) => pending.push(Pending { index, key: entry.key.clone(), judged }),
+                Ok(judged) => pending.push(Pending {
+                    index,
+                    key: entry.key.clone(),
+                    judged,
+                }),
                 Err(error) => outcomes.push((index, Outcome::Failed(error.to_string()))),
             }
         }
@@ -58,7 +65,9 @@ async fn release_chunk(
     let mut pauses = retry::pauses();
     let mut last_error = None;
     let all = |pending: Vec<Pending>, outcome: Outcome| {
-        pending.into_iter().map(move |entry| (entry.index, outcome.clone()))
+        pending
+            .into_iter()
+            .map(move |entry| (entry.index, outcome.clone()))
     };
     while !pending.is_empty() {
         if !how.may_start() {
@@ -79,7 +88,12 @@ async fn release_chunk(
         };
         last_error = Some(error.to_string());
         tokio::time::sleep(pause).await;
-        match retry::repeat(async || read_pool(client, &pool.id).await, || how.may_start()).await {
+        match retry::repeat(
+            async || read_pool(client, &pool.id).await,
+            || how.may_start(),
+        )
+        .await
+        {
             Ok(now) => {
                 let now = now.map(|object| (object.pool, object.entries));
                 pending = still_as_judged(pool, now.as_ref(), pending, outcomes);
@@ -96,20 +110,32 @@ async fn release_chunk(
 /// There is no test on the resource version: an ADD for another address must not defeat it.
 async fn patch(client: &Client, pool: &Pool, pending: &[Pending]) -> Result<(), CallError> {
     let object = pool.id.to_string();
-    let call = Call { verb: "patch", resource: POOLS, object: &object };
+    let call = Call {
+        verb: "patch",
+        resource: POOLS,
+        object: &object,
+    };
     let at = |tokens: &[&str]| PointerBuf::from_tokens(tokens.iter().copied());
     let range = Value::from(&*pool.range_text);
-    let mut operations =
-        vec![PatchOperation::Test(TestOperation { path: at(&["spec", "range"]), value: range })];
+    let mut operations = vec![PatchOperation::Test(TestOperation {
+        path: at(&["spec", "range"]),
+        value: range,
+    })];
     for entry in pending {
         let path = at(&["spec", "allocations", &entry.key]);
         let value = entry.judged.clone();
-        operations.push(PatchOperation::Test(TestOperation { path: path.clone(), value }));
+        operations.push(PatchOperation::Test(TestOperation {
+            path: path.clone(),
+            value,
+        }));
         operations.push(PatchOperation::Remove(RemoveOperation { path }));
     }
     let patch = kube::api::Patch::Json::<()>(Patch(operations));
-    let request = Request::new(IPPool::url_path(&(), Some(&pool.id.namespace)))
-        .patch(&pool.id.name, &PatchParams::default(), &patch);
+    let request = Request::new(IPPool::url_path(&(), Some(&pool.id.namespace))).patch(
+        &pool.id.name,
+        &PatchParams::default(),
+        &patch,
+    );
     client.stream(&call, request, |_| Ok(())).await
 }
 

@@ -8,9 +8,7 @@ use kube::core::{ObjectMeta, Request};
 use serde::Deserialize;
 
 use super::{Applied, Outcome, Writing, retry};
-use crate::api::{
-    Allocation, OverlappingRangeIPReservation, OverlappingRangeIPReservationSpec,
-};
+use crate::api::{Allocation, OverlappingRangeIPReservation, OverlappingRangeIPReservationSpec};
 use crate::client::{Call, CallError, Client};
 use crate::reconcile::RESERVATIONS;
 use crate::reconcile::records::{Entry, RecordId, Records, Reservation};
@@ -21,12 +19,21 @@ pub(super) async fn delete(client: &Client, reservation: &Reservation, how: &Wri
     if !how.may_start() {
         return Outcome::NotStarted;
     }
-    let Reservation { id, uid, resource_version, .. } = reservation;
+    let Reservation {
+        id,
+        uid,
+        resource_version,
+        ..
+    } = reservation;
     if uid.is_empty() || resource_version.is_empty() {
         return Outcome::Failed("it has no uid or no resourceVersion to delete it by".to_owned());
     }
     let object = id.to_string();
-    let call = Call { verb: "delete", resource: RESERVATIONS, object: &object };
+    let call = Call {
+        verb: "delete",
+        resource: RESERVATIONS,
+        object: &object,
+    };
     let params = DeleteParams::default().preconditions(Preconditions {
         uid: Some(uid.to_string()),
         resource_version: Some(resource_version.to_string()),
@@ -58,13 +65,18 @@ pub(super) async fn put_back(
 ) {
     let mut by_pool: BTreeMap<usize, Vec<&Reservation>> = BTreeMap::new();
     for (id, outcome) in &applied.outcomes {
-        let RecordId::Reservation(index) = id else { continue };
+        let RecordId::Reservation(index) = id else {
+            continue;
+        };
         // A delete that failed may have been carried out all the same.
         let may_be_gone = matches!(outcome, Outcome::Released | Outcome::Failed(_));
         let Some(reservation) = records.reservations.get(*index).filter(|_| may_be_gone) else {
             continue;
         };
-        let joined = reservation.entries.iter().filter_map(|at| records.entries.get(*at));
+        let joined = reservation
+            .entries
+            .iter()
+            .filter_map(|at| records.entries.get(*at));
         let joined = joined.map(|entry| entry.pool);
         let covering = records.pools_covering(reservation).map(|(pool, _)| pool);
         for pool in joined.chain(covering) {
@@ -88,7 +100,10 @@ pub(super) async fn put_back(
             }
         })
     });
-    let looks: Vec<_> = futures::stream::iter(looks).buffer_unordered(how.at_once).collect().await;
+    let looks: Vec<_> = futures::stream::iter(looks)
+        .buffer_unordered(how.at_once)
+        .collect()
+        .await;
     for (restored, problems) in looks {
         applied.restored.extend(restored);
         applied.problems.extend(problems);
@@ -102,9 +117,14 @@ async fn restore_each(
 ) -> (Vec<String>, Vec<String>) {
     let (mut restored, mut problems) = (Vec::new(), Vec::new());
     for reservation in deleted {
-        let Ok(owner) = &reservation.owner else { continue };
+        let Ok(owner) = &reservation.owner else {
+            continue;
+        };
         let back = entries.iter().find(|entry| {
-            entry.address.as_ref().is_ok_and(|address| reservation.addresses.contains(address))
+            entry
+                .address
+                .as_ref()
+                .is_ok_and(|address| reservation.addresses.contains(address))
                 && entry.owner.agrees_with(owner)
         });
         let Some(back) = back else { continue };
@@ -120,7 +140,11 @@ async fn restore_each(
 /// Creates the reservation again; whether that was needed.
 async fn restore(client: &Client, old: &Reservation, entry: &Entry) -> Result<bool, String> {
     let object = old.id.to_string();
-    let call = Call { verb: "create", resource: RESERVATIONS, object: &object };
+    let call = Call {
+        verb: "create",
+        resource: RESERVATIONS,
+        object: &object,
+    };
     let allocation: Allocation = serde_json::from_str(&entry.raw)
         .map_err(|error| format!("cannot put reservation {object} back: {error}"))?;
     let path = OverlappingRangeIPReservation::url_path(&(), Some(&old.id.namespace));
@@ -132,8 +156,10 @@ async fn restore(client: &Client, old: &Reservation, entry: &Entry) -> Result<bo
             containerid: Some(allocation.id),
         },
     );
-    new.metadata =
-        ObjectMeta { namespace: Some(old.id.namespace.to_string()), ..new.metadata };
+    new.metadata = ObjectMeta {
+        namespace: Some(old.id.namespace.to_string()),
+        ..new.metadata
+    };
     let body = serde_json::to_vec(&new).map_err(|error| error.to_string())?;
     let send = async || {
         let request = Request::new(path.as_str()).create(&PostParams::default(), body.clone());
@@ -142,7 +168,10 @@ async fn restore(client: &Client, old: &Reservation, entry: &Entry) -> Result<bo
     match retry::repeat(send, || true).await {
         Ok(()) => Ok(true),
         Err(error) if error.cause.is_conflict() => {
-            match holder(client, old).await.map_err(|error| error.to_string())? {
+            match holder(client, old)
+                .await
+                .map_err(|error| error.to_string())?
+            {
                 Some(pod) if pod == allocation.podref => Ok(false),
                 Some(pod) => Err(format!(
                     "conflict: pool entry {} of {} has come back, but reservation {object} now \
@@ -163,10 +192,13 @@ async fn holder(client: &Client, reservation: &Reservation) -> Result<Option<Str
         items: Vec<OverlappingRangeIPReservation>,
     }
     let object = reservation.id.to_string();
-    let call = Call { verb: "list", resource: RESERVATIONS, object: &object };
+    let call = Call {
+        verb: "list",
+        resource: RESERVATIONS,
+        object: &object,
+    };
     let path = OverlappingRangeIPReservation::url_path(&(), Some(&reservation.id.namespace));
-    let params =
-        ListParams::default().fields(&format!("metadata.name={}", reservation.id.name));
+    let params = ListParams::default().fields(&format!("metadata.name={}", reservation.id.name));
     let list: List = client.call(&call, Request::new(path).list(&params)).await?;
     Ok(list.items.into_iter().next().map(|item| item.spec.podref))
 }

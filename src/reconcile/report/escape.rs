@@ -10,13 +10,18 @@ pub fn escape(text: &str) -> Cow<'_, str> {
         return Cow::Borrowed(text);
     }
     let escaped = text.chars().map(|c| {
-        if is_unsafe(c) { c.escape_unicode().to_string() } else { c.to_string() }
+        if is_unsafe(c) {
+            c.escape_unicode().to_string()
+        } else {
+            c.to_string()
+        }
     });
     Cow::Owned(escaped.collect())
 }
 
 fn is_unsafe(c: char) -> bool {
-    let reorders = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let reorders =
+        matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     c.is_control() || reorders || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
@@ -27,6 +32,9 @@ mod tests {
     #[test]
     fn nothing_that_moves_a_cursor_gets_through() {
         assert_eq!(escape("default/web-0"), "default/web-0");
-        assert_eq!(escape("a\u{1b}[2Jb\n\u{202e}"), "a\\u{1b}[2Jb\\u{a}\\u{202e}");
+        assert_eq!(
+            escape("a\u{1b}[2Jb\n\u{202e}"),
+            "a\\u{1b}[2Jb\\u{a}\\u{202e}"
+        );
     }
 }

@@ -54,8 +54,10 @@ impl<'a> Document<'a> {
             source: report.source,
             dry_run: report.mode == Mode::DryRun,
             conclusion: report.conclusion(),
-            refusal: refusal
-                .map(|r| RefusalMember { brake: r.brake(), message: r.to_string() }),
+            refusal: refusal.map(|r| RefusalMember {
+                brake: r.brake(),
+                message: r.to_string(),
+            }),
             summary: report.summary(),
             cost: &report.cost,
             remarks: report.remarks().collect(),

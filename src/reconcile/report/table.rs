@@ -17,7 +17,15 @@ pub(super) enum Width {
 pub(super) fn print(report: &Report<'_>, width: Width, out: &mut dyn Write) -> io::Result<()> {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    let mut header = vec!["NAMESPACE", "KIND", "NAME", "ADDRESS", "POD", "VERDICT", "RESULT"];
+    let mut header = vec![
+        "NAMESPACE",
+        "KIND",
+        "NAME",
+        "ADDRESS",
+        "POD",
+        "VERDICT",
+        "RESULT",
+    ];
     if width == Width::Wide {
         header.extend(["INTERFACE", "CONTAINER", "REASON"]);
     }
@@ -59,7 +67,11 @@ fn cells(row: &Row<'_>, width: Width) -> Vec<String> {
     ];
     if width == Width::Wide {
         let container = row.container_id.as_deref();
-        cells.extend([or_dash(row.interface), or_dash(container), or_dash(Some(&row.reason))]);
+        cells.extend([
+            or_dash(row.interface),
+            or_dash(container),
+            or_dash(Some(&row.reason)),
+        ]);
     }
     cells
 }
@@ -67,7 +79,14 @@ fn cells(row: &Row<'_>, width: Width) -> Vec<String> {
 /// The whole run in a few words.
 fn sentence(report: &Report<'_>) -> String {
     let summary = report.summary();
-    let Summary { pools, pods, allocations, reservations, orphans, .. } = summary;
+    let Summary {
+        pools,
+        pods,
+        allocations,
+        reservations,
+        orphans,
+        ..
+    } = summary;
     let mut text = format!(
         "{orphans} orphaned of {} records ({allocations} allocations in {pools} pools, \
          {reservations} reservations; {pods} pods).",
@@ -77,7 +96,14 @@ fn sentence(report: &Report<'_>) -> String {
         (true, _) => " Nothing was released: refused.".to_owned(),
         (false, Mode::DryRun) => " Nothing was released: dry run.".to_owned(),
         (false, Mode::Release) => {
-            let Summary { released, already_gone, changed, failed, not_started, .. } = summary;
+            let Summary {
+                released,
+                already_gone,
+                changed,
+                failed,
+                not_started,
+                ..
+            } = summary;
             let parts = [
                 (released, "released"),
                 (already_gone, "gone already"),
@@ -85,8 +111,13 @@ fn sentence(report: &Report<'_>) -> String {
                 (failed, "failed"),
                 (not_started, "not started"),
             ];
-            let said = parts.iter().enumerate().filter(|(at, (count, _))| *at == 0 || *count > 0);
-            let said: Vec<_> = said.map(|(_, (count, what))| format!("{count} {what}")).collect();
+            let said = parts
+                .iter()
+                .enumerate()
+                .filter(|(at, (count, _))| *at == 0 || *count > 0);
+            let said: Vec<_> = said
+                .map(|(_, (count, what))| format!("{count} {what}"))
+                .collect();
             format!(" {}.", said.join(", "))
         }
     };
@@ -97,8 +128,17 @@ fn sentence(report: &Report<'_>) -> String {
 /// One line for each orphan, as `resource/namespace/name[/offset]`.
 pub(super) fn print_names(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
     for row in report.findings().filter(|row| row.result.is_some()) {
-        let resource = if row.offset.is_some() { POOLS } else { RESERVATIONS };
-        write!(out, "{resource}/{}/{}", escape(row.namespace), escape(row.name))?;
+        let resource = if row.offset.is_some() {
+            POOLS
+        } else {
+            RESERVATIONS
+        };
+        write!(
+            out,
+            "{resource}/{}/{}",
+            escape(row.namespace),
+            escape(row.name)
+        )?;
         match row.offset {
             Some(offset) => writeln!(out, "/{}", escape(offset))?,
             None => writeln!(out)?,

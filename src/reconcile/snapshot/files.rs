@@ -43,12 +43,10 @@ pub enum FileError {
 }
 
 /// One object or list of a dump.
-#[derive(Debug)]
-pub struct Document {
+struct Document {
     /// Where it stands, for messages.
-    pub place: String,
-    /// The object.
-    pub value: Value,
+    place: String,
+    value: Value,
 }
 
 /// The kinds that a snapshot is made of; others are only skipped over.
@@ -62,7 +60,9 @@ enum Kind {
 
 impl Kind {
     fn of(api_version: &str, kind: &str) -> Option<Self> {
-        let ours = api_version.strip_prefix(crate::api::GROUP).is_some_and(|v| v.starts_with('/'));
+        let ours = api_version
+            .strip_prefix(crate::api::GROUP)
+            .is_some_and(|v| v.starts_with('/'));
         match kind {
             "IPPool" if ours => Some(Self::Pool),
             "OverlappingRangeIPReservation" if ours => Some(Self::Reservation),
@@ -82,11 +82,26 @@ struct Objects {
 
 /// Reads dumps; `-` is standard input.
 pub fn read_files(paths: &[PathBuf]) -> Result<Snapshot, FileError> {
-    let mut objects = Objects::default();
+    let mut texts = Vec::new();
     for path in paths {
-        let text = read(path).map_err(|source| FileError::Io { path: path.clone(), source })?;
-        let content = |reason| FileError::Content { path: path.clone(), reason };
-        let documents = parse_documents(&text).map_err(content)?;
+        let text = read(path).map_err(|source| FileError::Io {
+            path: path.clone(),
+            source,
+        })?;
+        texts.push((path.clone(), text));
+    }
+    parse_dumps(&texts)
+}
+
+/// Makes a snapshot of the texts of dumps; the paths are for messages.
+pub fn parse_dumps(texts: &[(PathBuf, String)]) -> Result<Snapshot, FileError> {
+    let mut objects = Objects::default();
+    for (path, text) in texts {
+        let content = |reason| FileError::Content {
+            path: path.clone(),
+            reason,
+        };
+        let documents = parse_documents(text).map_err(content)?;
         if documents.is_empty() {
             return Err(content("the file is empty".to_owned()));
         }
@@ -100,9 +115,14 @@ pub fn read_files(paths: &[PathBuf]) -> Result<Snapshot, FileError> {
 fn read(path: &Path) -> std::io::Result<String> {
     let mut text = String::new();
     let read = if path == Path::new("-") {
-        std::io::stdin().lock().take(MAX_FILE).read_to_string(&mut text)?
+        std::io::stdin()
+            .lock()
+            .take(MAX_FILE)
+            .read_to_string(&mut text)?
     } else {
-        std::fs::File::open(path)?.take(MAX_FILE).read_to_string(&mut text)?
+        std::fs::File::open(path)?
+            .take(MAX_FILE)
+            .read_to_string(&mut text)?
     };
     if u64::try_from(read).is_ok_and(|read| read >= MAX_FILE) {
         return Err(std::io::Error::other("it is larger than 2 GiB"));
@@ -114,22 +134,32 @@ fn read(path: &Path) -> std::io::Result<String> {
 ///
 /// # Errors
 /// When a part of it is neither, or is cut off.
-pub fn parse_documents(text: &str) -> Result<Vec<Document>, String> {
+fn parse_documents(text: &str) -> Result<Vec<Document>, String> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let is_json = text.trim_start().starts_with('{');
     let values: Vec<Value> = if is_json {
-        let parsed: Result<_, _> =
-            serde_json::Deserializer::from_str(text).into_iter::<Value>().collect();
+        let parsed: Result<_, _> = serde_json::Deserializer::from_str(text)
+            .into_iter::<Value>()
+            .collect();
         parsed.map_err(|error| format!("not complete JSON: {error}"))?
     } else {
         let documents = serde_yaml::Deserializer::from_str(text);
         let parsed: Result<Vec<_>, _> = documents.map(serde_yaml::Value::deserialize).collect();
         let parsed = parsed.map_err(|error| format!("not YAML: {error}"))?;
-        parsed.into_iter().map(yaml_to_json).collect::<Result<_, _>>()?
+        parsed
+            .into_iter()
+            .map(yaml_to_json)
+            .collect::<Result<_, _>>()?
     };
-    let documents = values.into_iter().enumerate().filter(|(_, value)| !value.is_null());
+    let documents = values
+        .into_iter()
+        .enumerate()
+        .filter(|(_, value)| !value.is_null());
     Ok(documents
-        .map(|(at, value)| Document { place: format!("document {}", at + 1), value })
+        .map(|(at, value)| Document {
+            place: format!("document {}", at + 1),
+            value,
+        })
         .collect())
 }
 
@@ -159,7 +189,11 @@ impl Objects {
     fn take(&mut self, path: &Path, document: Document) -> Result<(), String> {
         let Document { place, value } = document;
         let text = |value: &Value, member: &str| {
-            value.get(member).and_then(Value::as_str).unwrap_or_default().to_owned()
+            value
+                .get(member)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
         };
         let (api_version, kind) = (text(&value, "apiVersion"), text(&value, "kind"));
         if kind.is_empty() {
@@ -176,7 +210,10 @@ impl Objects {
                 )),
             };
         };
-        if value.pointer("/metadata/continue").and_then(Value::as_str).is_some_and(|t| !t.is_empty())
+        if value
+            .pointer("/metadata/continue")
+            .and_then(Value::as_str)
+            .is_some_and(|t| !t.is_empty())
         {
             return Err(format!("{place} is only one page of a list"));
         }
@@ -188,7 +225,9 @@ impl Objects {
             // A list of one kind says that there are no others of it, even when it is empty.
             self.found.entry(kind).or_default();
         } else if !element.is_empty() {
-            return Err(format!("{place} is a {kind} of {api_version:?}, which is of no use here"));
+            return Err(format!(
+                "{place} is a {kind} of {api_version:?}, which is of no use here"
+            ));
         }
         for (at, item) in items.iter().enumerate() {
             let place = format!("{place}, item {}", at + 1);
@@ -205,7 +244,10 @@ impl Objects {
 
     fn add(&mut self, path: &Path, place: &str, kind: Kind, value: &Value) -> Result<(), String> {
         let name = |member| {
-            let name = value.pointer(member).and_then(Value::as_str).unwrap_or_default();
+            let name = value
+                .pointer(member)
+                .and_then(Value::as_str)
+                .unwrap_or_default();
             name.to_owned()
         };
         let id = (name("/metadata/namespace"), name("/metadata/name"));
@@ -213,7 +255,10 @@ impl Objects {
         let json = serde_json::to_vec(value).map_err(|error| error.to_string())?;
         let same_kind = self.found.entry(kind).or_default();
         if let Some((first, _)) = same_kind.get(&id) {
-            return Err(format!("{kind:?} {}/{} is there twice: {first} and {place}", id.0, id.1));
+            return Err(format!(
+                "{kind:?} {}/{} is there twice: {first} and {place}",
+                id.0, id.1
+            ));
         }
         same_kind.insert(id, (place, json));
         Ok(())
@@ -229,7 +274,10 @@ impl Objects {
             .map(|(place, json)| {
                 decode(json).map_err(|error| {
                     let (path, place) = place.split_once(": ").unwrap_or(("", place));
-                    FileError::Content { path: path.into(), reason: format!("{place}: {error}") }
+                    FileError::Content {
+                        path: path.into(),
+                        reason: format!("{place}: {error}"),
+                    }
                 })
             })
             .collect()
@@ -237,15 +285,18 @@ impl Objects {
 
     fn into_snapshot(self) -> Result<Snapshot, FileError> {
         if !self.found.contains_key(&Kind::Pool) && !self.found.contains_key(&Kind::Reservation) {
-            return Err(FileError::Absent("IPPools and no OverlappingRangeIPReservations"));
+            return Err(FileError::Absent(
+                "IPPools and no OverlappingRangeIPReservations",
+            ));
         }
         if !self.found.contains_key(&Kind::Pod) {
             return Err(FileError::Absent("Pods"));
         }
         let mut notes = Vec::new();
-        for (kind, name) in
-            [(Kind::Pool, "IPPool"), (Kind::Reservation, "OverlappingRangeIPReservation")]
-        {
+        for (kind, name) in [
+            (Kind::Pool, "IPPool"),
+            (Kind::Reservation, "OverlappingRangeIPReservation"),
+        ] {
             if !self.found.contains_key(&kind) {
                 notes.push(format!("the files hold no {name}"));
             }
@@ -261,7 +312,11 @@ impl Objects {
         for seen in self.decoded(Kind::Pod, decode::pod)? {
             pods.see(&records, seen);
         }
-        Ok(Snapshot { records, pods, notes })
+        Ok(Snapshot {
+            records,
+            pods,
+            notes,
+        })
     }
 }
 
@@ -270,13 +325,11 @@ mod tests {
     use super::*;
 
     fn snapshot(texts: &[&str]) -> Result<Snapshot, String> {
-        let mut objects = Objects::default();
-        for text in texts {
-            for document in parse_documents(text)? {
-                objects.take(Path::new("dump"), document)?;
-            }
-        }
-        objects.into_snapshot().map_err(|error| error.to_string())
+        let texts: Vec<_> = texts
+            .iter()
+            .map(|text| ("dump".into(), (*text).to_owned()))
+            .collect();
+        parse_dumps(&texts).map_err(|error| error.to_string())
     }
 
     const POOL: &str = "apiVersion: whereabouts.cni.cncf.io/v1alpha1\nkind: IPPool\n\
@@ -315,7 +368,10 @@ mod tests {
             ("apiVersion: v1\nitems:\n- kind: Pod\n", "no kind"),
             ("apiVersion: v1\nkind: PodList\n", "without items"),
             ("apiVersion: apps/v1\nkind: Deployment\n", "Deployment"),
-            ("kind: PodList\napiVersion: v1\nmetadata: {continue: x}\nitems: []\n", "one page"),
+            (
+                "kind: PodList\napiVersion: v1\nmetadata: {continue: x}\nitems: []\n",
+                "one page",
+            ),
             ("kind: NodeList\napiVersion: v2\nitems: []\n", "of no use"),
         ] {
             let error = snapshot(&[text]).unwrap_err();

@@ -40,11 +40,24 @@ impl List<'_> {
         fresh: impl Fn() -> T,
         mut item: impl FnMut(&mut T, &[u8]) -> Result<(), serde_json::Error>,
     ) -> Result<T, CallError> {
-        let call = Call { verb: "list", resource: self.resource, object: "" };
+        let call = Call {
+            verb: "list",
+            resource: self.resource,
+            object: "",
+        };
         for restart in 0..=MAX_RESTARTS {
             match self.read_once(client, &call, &fresh, &mut item).await {
-                Err(error) if error.cause.status().is_some_and(|status| status.code == 410) => {
-                    tracing::warn!(resource = self.resource, restart, "List expired between pages");
+                Err(error)
+                    if error
+                        .cause
+                        .status()
+                        .is_some_and(|status| status.code == 410) =>
+                {
+                    tracing::warn!(
+                        resource = self.resource,
+                        restart,
+                        "List expired between pages"
+                    );
                 }
                 read => return read,
             }
@@ -74,13 +87,21 @@ impl List<'_> {
                 |error: serde_json::Error| Cause::Unreadable(format!("an item: {error}").into());
             client
                 .stream(call, request, |chunk| {
-                    items.push(chunk, |json| item(&mut state, json)).map_err(unreadable)
+                    items
+                        .push(chunk, |json| item(&mut state, json))
+                        .map_err(unreadable)
                 })
                 .await?;
             let envelope = items.finish().map_err(|error| {
-                call.failed(Cause::Unreadable(format!("the list is not complete: {error}").into()))
+                call.failed(Cause::Unreadable(
+                    format!("the list is not complete: {error}").into(),
+                ))
             })?;
-            match envelope.metadata.continue_token.filter(|token| !token.is_empty()) {
+            match envelope
+                .metadata
+                .continue_token
+                .filter(|token| !token.is_empty())
+            {
                 Some(token) => params.continue_token = Some(token),
                 None => return Ok(state),
             }

@@ -49,13 +49,24 @@ pub async fn read_cluster(
     let pools = list.read(client, Vec::new, collect(decode::pool)).await?;
     progress(ReadStep::Reservations);
     let path = all_of::<OverlappingRangeIPReservation>();
-    let list = List { resource: RESERVATIONS, path, page, ..list };
-    let reservations = list.read(client, Vec::new, collect(decode::reservation)).await?;
+    let list = List {
+        resource: RESERVATIONS,
+        path,
+        page,
+        ..list
+    };
+    let reservations = list
+        .read(client, Vec::new, collect(decode::reservation))
+        .await?;
     let records = Records::new(pools, reservations);
 
     progress(ReadStep::Pods);
     let pods = read_pods(client, page, &records).await?;
-    Ok(Snapshot { records, pods, notes: Vec::new() })
+    Ok(Snapshot {
+        records,
+        pods,
+        notes: Vec::new(),
+    })
 }
 
 fn collect<T>(
@@ -71,7 +82,13 @@ fn collect<T>(
 /// lists of their own, and are joined by uid.
 async fn read_pods(client: &Client, page: u32, records: &Records) -> Result<Pods, CallError> {
     let path = all_of::<Pod>();
-    let list = List { resource: PODS, path, metadata_only: true, fields: None, page };
+    let list = List {
+        resource: PODS,
+        path,
+        metadata_only: true,
+        fields: None,
+        page,
+    };
     let see = |pods: &mut Pods, json: &[u8]| {
         pods.see(records, decode::pod(json)?);
         Ok(())
@@ -79,7 +96,11 @@ async fn read_pods(client: &Client, page: u32, records: &Records) -> Result<Pods
     let mut pods = list.read(client, || Pods::asked_by(records), see).await?;
     for finished in Finished::ALL {
         let fields = format!("status.phase={}", finished.phase());
-        let list = List { path: list.path.clone(), fields: Some(&fields), ..list };
+        let list = List {
+            path: list.path.clone(),
+            fields: Some(&fields),
+            ..list
+        };
         let note = |ended: &mut Vec<SeenPod>, json: &[u8]| {
             ended.extend(Some(decode::pod(json)?).filter(|seen| pods.ask_about(seen)));
             Ok(())
@@ -95,10 +116,16 @@ async fn read_pods(client: &Client, page: u32, records: &Records) -> Result<Pods
 /// Looks at one whole pod; `None` when there is none.
 pub async fn read_pod(client: &Client, pod: &PodRef) -> Result<Option<PodState>, CallError> {
     let object = pod.to_string();
-    let call = Call { verb: "get", resource: PODS, object: &object };
+    let call = Call {
+        verb: "get",
+        resource: PODS,
+        object: &object,
+    };
     let request = Request::new(Pod::url_path(&(), Some(pod.namespace())))
         .get(pod.name(), &GetParams::default());
-    let read = client.call::<Box<serde_json::value::RawValue>>(&call, request).await;
+    let read = client
+        .call::<Box<serde_json::value::RawValue>>(&call, request)
+        .await;
     match read {
         Ok(json) => {
             let seen = decode::pod(json.get().as_bytes());
@@ -113,10 +140,16 @@ pub async fn read_pod(client: &Client, pod: &PodRef) -> Result<Option<PodState>,
 /// Looks at one pool; `None` when there is none.
 pub async fn read_pool(client: &Client, pool: &ObjectId) -> Result<Option<PoolObject>, CallError> {
     let object = pool.to_string();
-    let call = Call { verb: "get", resource: POOLS, object: &object };
+    let call = Call {
+        verb: "get",
+        resource: POOLS,
+        object: &object,
+    };
     let request = Request::new(IPPool::url_path(&(), Some(&pool.namespace)))
         .get(&pool.name, &GetParams::default());
-    let read = client.call::<Box<serde_json::value::RawValue>>(&call, request).await;
+    let read = client
+        .call::<Box<serde_json::value::RawValue>>(&call, request)
+        .await;
     match read {
         Ok(json) => decode::pool(json.get().as_bytes())
             .map(Some)
