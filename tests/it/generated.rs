@@ -12,7 +12,10 @@ fn check(path: &str, expected: &str) {
         std::fs::write(&file, expected).unwrap();
     }
     let found = std::fs::read_to_string(&file).unwrap_or_default();
-    assert!(found == expected, "{path} is not what the code generates: run `make generate`");
+    assert!(
+        found == expected,
+        "{path} is not what the code generates: run `make generate`"
+    );
 }
 
 #[test]
@@ -20,6 +23,9 @@ fn generated_custom_resource_definitions_are_up_to_date() {
     for definition in whereabouts::api::definitions() {
         let yaml = serde_yaml::to_string(&definition).unwrap();
         let path = format!("manifests/crds/{}.yaml", definition.metadata.name.unwrap());
-        check(&path, &format!("# Generated from src/api by `make generate`.\n{yaml}"));
+        check(
+            &path,
+            &format!("# Generated from src/api by `make generate`.\n{yaml}"),
+        );
     }
 }

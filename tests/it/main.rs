@@ -1,1 +1,17 @@
+//! The tests of the program, in one binary.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test ends with a panic"
+)]
+
+mod brakes;
+mod faults;
+mod generated;
+mod races;
+mod release;
+mod rights;
+mod selftest;
+mod support;

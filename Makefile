@@ -1,0 +1,77 @@
+# What a developer does here, by name; `make` alone lists it.
+#
+# Rust, Go, make and sh are all that is needed: the Kubernetes that the tests run against is built
+# from source, as tests/controlplane/go.mod pins it.
+
+CARGO ?= cargo
+GO ?= go
+
+controlplane_dir := target/controlplane
+kubernetes := $(shell sed -n 's,^.*k8s.io/kubernetes \(v[0-9.]*\).*,\1,p' tests/controlplane/go.mod)
+minor := $(word 2,$(subst ., ,$(kubernetes)))
+
+# With a complete KUBEBUILDER_ASSETS there is nothing to build.
+given := $(and $(KUBEBUILDER_ASSETS),$(wildcard $(KUBEBUILDER_ASSETS)/etcd),$(wildcard \
+	$(KUBEBUILDER_ASSETS)/kube-apiserver),$(wildcard $(KUBEBUILDER_ASSETS)/kubectl))
+demo_tools := $(if $(given),,$(addprefix $(controlplane_dir)/,etcd kube-apiserver kubectl))
+all_tools := $(if $(given),,$(demo_tools) $(controlplane_dir)/kube-controller-manager)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+.PHONY: help
+help: ## List what make can do
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build the program: target/release/ip-reconciler
+	$(CARGO) build --locked --release
+
+.PHONY: demo
+demo: demo-build ## Watch the program clean up after a crashed node, on a real control plane
+	@$(CARGO) run --locked --release --quiet --example controlplane -- sh tests/demo.sh
+
+.PHONY: demo-shell
+demo-shell: demo-build ## The demo, and then a shell on its cluster
+	@$(CARGO) run --locked --release --quiet --example controlplane -- sh tests/demo.sh shell
+
+.PHONY: demo-build
+demo-build: $(demo_tools)
+	$(CARGO) build --locked --release --bin ip-reconciler --example controlplane
+
+.PHONY: test
+test: controlplane ## Run all tests
+	$(CARGO) test --locked
+
+.PHONY: lint
+lint: ## Check format, lints and documentation
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
+
+.PHONY: generate
+generate: ## Write the generated manifests anew
+	UPDATE_GENERATED=1 $(CARGO) test --locked --test it generated
+
+.PHONY: controlplane
+controlplane: $(all_tools) ## Build the Kubernetes of the tests (7 minutes on 2 cores, once)
+
+.PHONY: clean
+clean: ## Remove everything that was built, the Kubernetes of the tests too
+	$(CARGO) clean
+
+# `make controlplane` builds anew what is missing or older than the pinned versions.
+$(controlplane_dir)/%: tests/controlplane/go.mod tests/controlplane/go.sum
+	@echo "Building $(@F) (about $(minutes) on 2 cores; only this time)"
+	@CGO_ENABLED=0 $(GO) -C tests/controlplane build -trimpath -o ../../$@ -ldflags "-s -w \
+		-X k8s.io/component-base/version.gitVersion=$(kubernetes) \
+		-X k8s.io/component-base/version.gitMajor=1 \
+		-X k8s.io/component-base/version.gitMinor=$(minor)" $(package)
+	@touch $@
+
+package = k8s.io/kubernetes/cmd/$(@F)
+$(controlplane_dir)/etcd: package = go.etcd.io/etcd/server/v3
+$(controlplane_dir)/etcd: minutes = 1 minute
+$(controlplane_dir)/kube-apiserver: minutes = 4 minutes
+$(controlplane_dir)/kubectl: minutes = half a minute
+$(controlplane_dir)/kube-controller-manager: minutes = a minute and a half

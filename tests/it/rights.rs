@@ -1,0 +1,250 @@
+//! `cronjob.yaml` is enough on its own, and gives nothing that is not used.
+
+use std::path::Path;
+
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::support::cluster::Cluster;
+use crate::support::objects::{Object, pod, pool, reservation, send};
+use crate::support::proxy::Proxy;
+use crate::support::run::{Outcome, reconciler};
+
+const ROLE: &str = "/apis/rbac.authorization.k8s.io/v1/clusterroles/ip-reconciler";
+
+fn manifest(name: &str) -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join(name)
+        .display()
+        .to_string()
+}
+
+/// A run that needs every right: an orphan, a suspect pod, and an entry that comes back.
+async fn full_run(cluster: &Cluster, token: &str) -> Outcome {
+    let client = cluster.client();
+    let pools = "/apis/whereabouts.cni.cncf.io/v1alpha1/namespaces/kube-system/ippools";
+    for (path, name) in [
+        (pools, "10.0.0.0-24"),
+        (
+            "/apis/whereabouts.cni.cncf.io/v1alpha1/namespaces/kube-system/overlappingrangeipreservations",
+            "10.0.0.1",
+        ),
+        (
+            "/api/v1/namespaces/default/pods",
+            "moved?gracePeriodSeconds=0",
+        ),
+    ] {
+        let _ = send(client, Method::DELETE, &format!("{path}/{name}"), None).await;
+    }
+    pool("kube-system", "10.0.0.0/24")
+        .entry(1, "default/gone", "net1", "c")
+        .entry(2, "default/moved", "net1", "c")
+        .create(client)
+        .await;
+    reservation("kube-system", "10.0.0.1", "default/gone")
+        .create(client)
+        .await;
+    pod("default", "moved")
+        .shows("net1", &["10.0.0.9"])
+        .create(client)
+        .await;
+    let proxy = Proxy::start(cluster).await;
+    let back = json!({"spec": {"allocations": {"1": {"id": "c2", "podref": "default/gone", "ifname": "net1"}}}});
+    let admin = client.clone();
+    proxy.before(|seen| seen.is("DELETE", "/overlapping"), async move {
+        send(
+            &admin,
+            Method::PATCH,
+            &format!("{pools}/10.0.0.0-24"),
+            Some(&back),
+        )
+        .await
+        .unwrap();
+    });
+    let kubeconfig = proxy.kubeconfig(cluster, token);
+    reconciler(&kubeconfig)
+        .args(["--settle", "100ms", "-o", "json"])
+        .output()
+        .await
+}
+
+#[tokio::test]
+async fn the_role_is_enough_and_every_verb_of_it_is_needed() {
+    let cluster = Cluster::lock().await;
+    cluster.kubectl(&["apply", "-f", &manifest("cronjob.yaml")]);
+    let token = cluster
+        .service_account_token("kube-system", "ip-reconciler")
+        .await;
+    let run = full_run(&cluster, &token).await.expect(0);
+    let summary = run.json()["summary"].clone();
+    assert_eq!(
+        (&summary["released"], &summary["restored"]),
+        (&json!(3), &json!(1)),
+        "{run:#?}"
+    );
+
+    let role = send(cluster.client(), Method::GET, ROLE, None)
+        .await
+        .unwrap();
+    let rules = role["rules"].as_array().unwrap();
+    let mut verbs = 0;
+    for (at, rule) in rules.iter().enumerate() {
+        for verb in rule["verbs"].as_array().unwrap() {
+            verbs += 1;
+            let mut less: Vec<Value> = rules.clone();
+            less[at]["verbs"]
+                .as_array_mut()
+                .unwrap()
+                .retain(|other| other != verb);
+            let patch = json!({ "rules": less });
+            send(cluster.client(), Method::PATCH, ROLE, Some(&patch))
+                .await
+                .unwrap();
+            let run = settled(&cluster, &token, verb.as_str().unwrap()).await;
+            let resource = rule["resources"][0].as_str().unwrap();
+            assert_eq!(run.code, Some(1), "without {verb} on {resource}: {run:#?}");
+            let text = format!("{}{}", run.stdout, run.stderr).replace('\\', "");
+            let advice = format!("grant the verb {verb} on {resource}");
+            assert!(text.contains(&advice), "{advice}: {run:#?}");
+        }
+    }
+    assert_eq!(verbs, 8);
+    send(
+        cluster.client(),
+        Method::PATCH,
+        ROLE,
+        Some(&json!({ "rules": rules })),
+    )
+    .await
+    .unwrap();
+}
+
+/// The authorizer learns of a changed role a moment later.
+async fn settled(cluster: &Cluster, token: &str, verb: &str) -> Outcome {
+    for _ in 0..10 {
+        let run = full_run(cluster, token).await;
+        let refused = |text: &str| text.contains("grant the verb") && text.contains(verb);
+        if refused(&run.stderr) || refused(&run.stdout) {
+            return run;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    full_run(cluster, token).await
+}
+
+#[tokio::test]
+async fn a_viewer_can_make_a_dry_run_and_nothing_else() {
+    let cluster = Cluster::lock().await;
+    cluster.kubectl(&[
+        "apply",
+        "-f",
+        &manifest("manifests/ip-reconciler-viewer.yaml"),
+    ]);
+    let token = cluster.service_account_token("tenant-a", "viewer").await;
+    let binding = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+        "metadata": {"name": "viewer"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "ip-reconciler-viewer"},
+        "subjects": [{"kind": "ServiceAccount", "name": "viewer", "namespace": "tenant-a"}]});
+    let path = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings";
+    send(cluster.client(), Method::POST, path, Some(&binding))
+        .await
+        .unwrap();
+    pool("kube-system", "10.0.0.0/24")
+        .entry(1, "default/gone", "net1", "c")
+        .create(cluster.client())
+        .await;
+    let kubeconfig = cluster.kubeconfig_for(&token, &cluster.url());
+    for _ in 0..50 {
+        if reconciler(&kubeconfig)
+            .args(["--dry-run"])
+            .output()
+            .await
+            .code
+            == Some(0)
+        {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    reconciler(&kubeconfig)
+        .args(["--dry-run"])
+        .output()
+        .await
+        .expect(0);
+    let run = reconciler(&kubeconfig).output().await.expect(1);
+    assert!(
+        run.stderr.contains("grant the verb \\\"patch\\\"")
+            || run.stderr.contains("grant the verb \"patch\""),
+        "{run:#?}"
+    );
+}
+
+#[tokio::test]
+async fn the_cronjob_is_what_a_cluster_needs() {
+    let cluster = Cluster::lock().await;
+    cluster.kubectl(&["apply", "-f", &manifest("cronjob.yaml")]);
+    let path = "/apis/batch/v1/namespaces/kube-system/cronjobs/ip-reconciler";
+    let spec = send(cluster.client(), Method::GET, path, None)
+        .await
+        .unwrap()["spec"]
+        .clone();
+    let job = &spec["jobTemplate"]["spec"];
+    let pod = &job["template"]["spec"];
+    let container = &pod["containers"][0];
+    for (found, expected) in [
+        (&spec["schedule"], json!("*/5 * * * *")),
+        (&spec["concurrencyPolicy"], json!("Forbid")),
+        (&spec["successfulJobsHistoryLimit"], json!(0)),
+        (&spec["failedJobsHistoryLimit"], json!(1)),
+        (&job["backoffLimit"], json!(0)),
+        (&pod["restartPolicy"], json!("Never")),
+        (&pod["securityContext"]["runAsNonRoot"], json!(true)),
+        (
+            &pod["securityContext"]["seccompProfile"]["type"],
+            json!("RuntimeDefault"),
+        ),
+        (
+            &container["securityContext"]["readOnlyRootFilesystem"],
+            json!(true),
+        ),
+        (
+            &container["securityContext"]["allowPrivilegeEscalation"],
+            json!(false),
+        ),
+        (
+            &container["securityContext"]["capabilities"]["drop"],
+            json!(["ALL"]),
+        ),
+        (
+            &container["image"],
+            json!(concat!("whereabouts:", env!("CARGO_PKG_VERSION"))),
+        ),
+    ] {
+        assert_eq!(*found, expected);
+    }
+    assert!(job["activeDeadlineSeconds"].as_u64().unwrap() < 300);
+    assert!(spec["startingDeadlineSeconds"].as_u64().unwrap() > 10);
+    assert!(container["resources"]["limits"]["memory"].is_string());
+    // The arguments are ones that the program takes.
+    let arguments = container["args"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|a| a.as_str().unwrap());
+    let mut run = reconciler(cluster.kubeconfig()).args(["--dry-run"]);
+    for argument in arguments {
+        run = run.args([argument]);
+    }
+    run.output().await.expect(0);
+    // A one-off run, as the README says.
+    cluster.kubectl(&[
+        "create",
+        "job",
+        "-n",
+        "kube-system",
+        "--from=cronjob/ip-reconciler",
+        "by-hand",
+    ]);
+    cluster.kubectl(&["delete", "job", "-n", "kube-system", "by-hand"]);
+    cluster.kubectl(&["delete", "-f", &manifest("cronjob.yaml")]);
+}

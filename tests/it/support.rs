@@ -1,0 +1,8 @@
+//! What the tests stand on: a real control plane, objects to put into it, a proxy that makes the
+//! network fail, and the program as a process.
+
+pub(crate) mod cluster;
+pub(crate) mod control_plane;
+pub(crate) mod objects;
+pub(crate) mod proxy;
+pub(crate) mod run;
