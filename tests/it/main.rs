@@ -8,6 +8,7 @@
 )]
 
 mod brakes;
+mod cli;
 mod faults;
 mod generated;
 mod races;
@@ -15,3 +16,4 @@ mod release;
 mod rights;
 mod selftest;
 mod support;
+mod transcripts;
