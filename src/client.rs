@@ -159,18 +159,16 @@ impl Client {
 
 /// What an error's body says; bodies of proxies and load balancers are no `Status`.
 fn status_of(code: u16, body: &[u8]) -> Status {
-    serde_json::from_slice::<Status>(body)
+    let status = serde_json::from_slice::<Status>(body)
         .ok()
-        .filter(|status| status.is_failure())
-        .map(|status| {
-            if status.code == 0 {
-                status.with_code(code)
-            } else {
-                status
-            }
-        })
-        .unwrap_or_else(|| {
-            let text: String = String::from_utf8_lossy(body).chars().take(300).collect();
-            Status::failure(text.trim(), "").with_code(code)
-        })
+        .filter(Status::is_failure);
+    let Some(status) = status else {
+        let text: String = String::from_utf8_lossy(body).chars().take(300).collect();
+        return Status::failure(text.trim(), "").with_code(code);
+    };
+    if status.code == 0 {
+        status.with_code(code)
+    } else {
+        status
+    }
 }

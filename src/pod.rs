@@ -194,8 +194,6 @@ pub struct PodState {
     pub finished: Option<Finished>,
     /// What its interfaces have.
     pub status: NetworkStatus,
-    /// Whether it changed between two looks at it, so that its status proves nothing yet.
-    pub unsettled: bool,
 }
 
 impl PodState {

@@ -1,4 +1,8 @@
 //! PURE: `ippools`: one range and the addresses of it that are allocated.
+#![expect(
+    clippy::duplicated_attributes,
+    reason = "each printer column has a type and a path"
+)]
 
 use std::collections::BTreeMap;
 
@@ -31,7 +35,7 @@ use serde::{Deserialize, Serialize};
     )
 )]
 pub struct IPPoolSpec {
-    /// The range in CIDR notation, such as 10.0.0.0/24 or fd00::/64.
+    /// The range in CIDR notation, such as `10.0.0.0/24` or `fd00::/64`.
     pub range: String,
     /// Allocated addresses; the key is the decimal offset from the address in the range.
     #[schemars(extend("x-kubernetes-map-type" = "atomic"))]

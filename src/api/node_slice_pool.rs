@@ -1,4 +1,8 @@
 //! PURE: `nodeslicepools`: a range cut into slices, one for each node.
+#![expect(
+    clippy::duplicated_attributes,
+    reason = "each printer column has a type and a path"
+)]
 
 use kube::CustomResource;
 use schemars::JsonSchema;

@@ -1,4 +1,8 @@
 //! PURE: `overlappingrangeipreservations`: one address, claimed across all ranges of a network.
+#![expect(
+    clippy::duplicated_attributes,
+    reason = "each printer column has a type and a path"
+)]
 
 use kube::CustomResource;
 use schemars::JsonSchema;

@@ -71,33 +71,30 @@ pub async fn apply(plan: &Plan, records: &Records, client: &Client, how: &Writin
         pool(a) == pool(b)
     });
     let pools = by_pool.map(|indexes| entries::release(client, records, indexes, how));
-    let released: Vec<_> = futures::stream::iter(pools)
+    let from_pools: Vec<_> = futures::stream::iter(pools)
         .buffer_unordered(how.at_once)
         .collect()
         .await;
-    let released = released.into_iter().flatten();
-    applied
-        .outcomes
-        .extend(released.map(|(index, outcome)| (RecordId::Entry(index), outcome)));
+    let from_pools = from_pools.into_iter().flatten();
+    let from_pools = from_pools.map(|(index, outcome)| (RecordId::Entry(index), outcome));
+    applied.outcomes.extend(from_pools);
 
     let (free, held): (Vec<usize>, Vec<usize>) = plan
         .reservations
         .iter()
         .partition(|index| entries_are_gone(records, &applied, **index));
-    let deletes = free
-        .iter()
-        .filter_map(|index| records.reservations.get(*index).map(|r| (*index, r)));
-    let deletes = deletes.map(|(index, reservation)| async move {
-        (
-            RecordId::Reservation(index),
-            reservations::delete(client, reservation, how).await,
-        )
+    let deletes = free.into_iter().filter_map(|index| {
+        let reservation = records.reservations.get(index)?;
+        Some(async move {
+            let outcome = reservations::delete(client, reservation, how).await;
+            (RecordId::Reservation(index), outcome)
+        })
     });
-    let deleted: Vec<_> = futures::stream::iter(deletes)
+    let from_deletes: Vec<_> = futures::stream::iter(deletes)
         .buffer_unordered(how.at_once)
         .collect()
         .await;
-    applied.outcomes.extend(deleted);
+    applied.outcomes.extend(from_deletes);
     let held = held
         .into_iter()
         .map(|index| (RecordId::Reservation(index), Outcome::KeptWithEntry));

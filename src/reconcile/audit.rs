@@ -317,33 +317,28 @@ impl<'a> Audit<'a> {
             // A pod that is being deleted keeps its address even when it has ended: without a look
             // at its node nothing says who set the phase.
             Some(state) if state.deleting => Verdict::Terminating,
-            Some(state) => judge_pod(subject, state),
+            Some(state) => judge_pod(subject, state)
+                .or_else(|| shown_instead(subject, state).filter(|_| !self.pods.is_doubtful(pod)))
+                .unwrap_or(Verdict::Starting),
         }
     }
 }
 
-/// The rows about a pod that exists and is not being deleted.
-fn judge_pod<'a>(subject: &Subject<'a>, state: &'a PodState) -> Verdict<'a> {
+/// The rows about a pod that exists and is not being deleted, but the last ones.
+fn judge_pod<'a>(subject: &Subject<'a>, state: &'a PodState) -> Option<Verdict<'a>> {
     if let Some(finished) = state.finished {
-        return Verdict::PodFinished(finished);
+        return Some(Verdict::PodFinished(finished));
     }
     if let Some(interface) = shown_on(subject, state) {
-        return Verdict::InUse(interface);
+        return Some(Verdict::InUse(interface));
     }
     if let Some(reason) = &state.status.unreadable {
-        return Verdict::StatusUnreadable(reason);
+        return Some(Verdict::StatusUnreadable(reason));
     }
-    if let Some(recorded) = subject.uid
-        && *recorded != *state.uid
-        && state.status.is_there()
-        && !state.mirror
-    {
-        return Verdict::PodReplaced {
-            recorded,
-            found: &state.uid,
-        };
-    }
-    shown_instead(subject, state).unwrap_or(Verdict::Starting)
+    let recorded = subject.uid.filter(|uid| **uid != *state.uid)?;
+    let is_replaced = state.status.is_there() && !state.mirror;
+    let found = &state.uid;
+    is_replaced.then_some(Verdict::PodReplaced { recorded, found })
 }
 
 /// The interface on which the pod shows the record's address.
@@ -365,9 +360,6 @@ fn shown_instead<'a>(subject: &Subject<'a>, state: &'a PodState) -> Option<Verdi
     let [address] = subject.addresses else {
         return None;
     };
-    if state.unsettled {
-        return None;
-    }
     for interface in &state.status.interfaces {
         let instead = interface
             .addresses

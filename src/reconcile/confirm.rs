@@ -44,23 +44,17 @@ pub async fn confirm(
              look at them twice; their records are kept",
             moved.len()
         ));
-        for (pod, state) in first.into_iter().filter(|(pod, _)| moved.contains(pod)) {
-            let state = state.map(|state| PodState {
-                unsettled: true,
-                ..state
-            });
-            snapshot.pods.replace(&snapshot.records, &pod, state);
+        for pod in moved {
+            snapshot.pods.doubt(pod);
         }
         return Ok(());
     }
     tracing::info!(pods = moved.len(), ?settle, "Waiting to look a second time");
     tokio::time::sleep_until(again).await;
     for (pod, state) in look(client, moved, at_once).await? {
-        let settled = first.get(&pod) == Some(&state);
-        let state = state.map(|state| PodState {
-            unsettled: !settled,
-            ..state
-        });
+        if first.get(&pod) != Some(&state) {
+            snapshot.pods.doubt(pod.clone());
+        }
         snapshot.pods.replace(&snapshot.records, &pod, state);
     }
     Ok(())

@@ -225,7 +225,6 @@ pub fn pod(json: &[u8]) -> Result<SeenPod, serde_json::Error> {
         mirror: metadata.annotation(MIRROR_KEY).is_some(),
         finished: status.and_then(|status| Finished::from_phase(&status.phase)),
         status: network,
-        unsettled: false,
     };
     Ok(SeenPod { pod, state })
 }

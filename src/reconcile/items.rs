@@ -30,14 +30,35 @@ pub struct Items {
     /// The beginning of an item whose end has not come in yet.
     partial: Vec<u8>,
     depth: usize,
-    in_string: bool,
-    escaped: bool,
+    text: Text,
+    place: Place,
     /// The last string at the top level of the list: a key, when a colon follows it.
     last_string: Vec<u8>,
-    key_is_items: bool,
-    in_items: bool,
+    /// Whether an item was no object.
     stray: bool,
 }
+
+/// Whether the reader is inside a string.
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Text {
+    #[default]
+    Outside,
+    Inside,
+    Escape,
+}
+
+/// Where in the list the reader is.
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Place {
+    #[default]
+    Envelope,
+    /// Behind the key `items` and its colon.
+    BeforeItems,
+    Items,
+}
+
+/// How deep the array of the items is.
+const ARRAY_DEPTH: usize = 2;
 
 impl Items {
     /// Takes the next piece of the body, and hands over each item that it completes.
@@ -47,17 +68,15 @@ impl Items {
         mut item: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
         // Where the item that is being read begins in this piece.
-        let mut start = (self.in_items && self.depth > 2).then_some(0);
+        let mut start = self.is_in_item().then_some(0);
         for (at, byte) in chunk.iter().copied().enumerate() {
-            let was_in_item = self.in_items && self.depth > 2;
+            let was_in_item = self.is_in_item();
             self.step(byte);
-            let is_in_item = self.in_items && self.depth > 2;
-            match (was_in_item, is_in_item) {
+            match (was_in_item, self.is_in_item()) {
                 (false, true) => start = Some(at),
                 (true, false) => {
-                    let end = chunk
-                        .get(start.take().unwrap_or(at)..=at)
-                        .unwrap_or_default();
+                    let end = chunk.get(start.take().unwrap_or(at)..=at);
+                    let end = end.unwrap_or_default();
                     if self.partial.is_empty() {
                         item(end)?;
                     } else {
@@ -66,7 +85,7 @@ impl Items {
                         self.partial.clear();
                     }
                 }
-                (false, false) if !(self.in_items && matches!(byte, b',')) => {
+                (false, false) if self.place != Place::Items || byte != b',' => {
                     self.envelope.push(byte);
                 }
                 (false, false) | (true, true) => {}
@@ -78,39 +97,49 @@ impl Items {
         Ok(())
     }
 
+    fn is_in_item(&self) -> bool {
+        self.place == Place::Items && self.depth > ARRAY_DEPTH
+    }
+
     /// Moves over one byte.
     fn step(&mut self, byte: u8) {
-        if self.in_string {
-            match byte {
-                _ if self.escaped => self.escaped = false,
-                b'\\' => self.escaped = true,
-                b'"' => self.in_string = false,
-                _ if self.depth == 1 => self.last_string.push(byte),
-                _ => {}
-            }
-            return;
+        match (&self.text, byte) {
+            (Text::Escape, _) => self.text = Text::Inside,
+            (Text::Inside, b'\\') => self.text = Text::Escape,
+            (Text::Inside, b'"') => self.text = Text::Outside,
+            (Text::Inside, _) if self.depth == 1 => self.last_string.push(byte),
+            (Text::Inside, _) => {}
+            (Text::Outside, _) => self.step_outside(byte),
         }
+    }
+
+    fn step_outside(&mut self, byte: u8) {
+        // Between items there are only objects, commas, blanks, and the end.
+        let is_expected = matches!(byte, b'{' | b',' | b']' | b' ' | b'\n' | b'\r' | b'\t');
+        let is_between_items = self.place == Place::Items && self.depth == ARRAY_DEPTH;
+        self.stray |= is_between_items && !is_expected;
         match byte {
             b'"' => {
-                self.in_string = true;
+                self.text = Text::Inside;
                 self.last_string.clear();
-                self.stray |= self.in_items && self.depth == 2;
             }
-            b':' if self.depth == 1 => self.key_is_items = self.last_string == b"items",
-            b',' if self.depth == 1 => self.key_is_items = false,
+            b':' if self.depth == 1 && self.last_string == b"items" => {
+                self.place = Place::BeforeItems;
+            }
+            b',' if self.depth == 1 => self.place = Place::Envelope,
             b'{' | b'[' => {
-                self.stray |= self.in_items && self.depth == 2 && byte == b'[';
-                self.in_items |= self.depth == 1 && byte == b'[' && self.key_is_items;
+                if self.place == Place::BeforeItems && self.depth == 1 && byte == b'[' {
+                    self.place = Place::Items;
+                }
                 self.depth = self.depth.saturating_add(1);
             }
             b'}' | b']' => {
                 self.depth = self.depth.saturating_sub(1);
                 if self.depth == 1 {
-                    self.in_items = false;
+                    self.place = Place::Envelope;
                 }
             }
-            b',' | b' ' | b'\n' | b'\r' | b'\t' => {}
-            _ => self.stray |= self.in_items && self.depth == 2,
+            _ => {}
         }
     }
 
@@ -153,7 +182,7 @@ mod tests {
         let body = json!({"kind": "List", "metadata": {"continue": "t", "labels": {"items": "x"}},
             "items": [tricky, {}, tricky], "extra": [{"items": [{}]}]});
         let body = serde_json::to_vec(&body).unwrap();
-        for cut in 1..body.len() + 1 {
+        for cut in 1..=body.len() {
             let (found, envelope) = split(&body, cut);
             assert_eq!(
                 found,

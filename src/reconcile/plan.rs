@@ -174,7 +174,7 @@ impl Plan {
                 }
             }
         }
-        if plan.len() > 0 {
+        if !plan.is_empty() {
             let addresses = || records.distinct_addresses(|id| scope.holds(records, id));
             let unseen = if pods == 0 { addresses() } else { 0 };
             plan.refusal = (unseen > MAX_ADDRESSES_WITHOUT_PODS)

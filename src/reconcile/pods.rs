@@ -3,7 +3,7 @@
 //! Pods stream by; kept is only what a record asks for: the pods that records name, and pods that
 //! show a recorded address which no record of their own explains.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use super::decode::SeenPod;
@@ -22,6 +22,8 @@ pub struct Pods {
     sighted: HashMap<Box<str>, Vec<IpAddr>>,
     /// Ranges in which one key stands for many addresses.
     wide: Vec<IpRange>,
+    /// Pods whose status proves nothing yet.
+    unsettled: HashSet<PodRef>,
     /// How many pods were seen in all.
     total: usize,
 }
@@ -117,6 +119,17 @@ impl Pods {
         if let Some(known) = self.named.get_mut(pod) {
             *known = state;
         }
+    }
+
+    /// Takes note that a pod changed between two looks at it, or was looked at only once.
+    pub fn doubt(&mut self, pod: PodRef) {
+        self.unsettled.insert(pod);
+    }
+
+    /// Whether what a pod's status lacks means nothing.
+    #[must_use]
+    pub fn is_doubtful(&self, pod: &PodRef) -> bool {
+        self.unsettled.contains(pod)
     }
 
     /// The pod of that name, if there is one.

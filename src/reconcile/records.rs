@@ -210,7 +210,9 @@ impl Records {
         reservations.sort_by(|a, b| a.id.cmp(&b.id));
         let mut records = Self::default();
         for (index, PoolObject { pool, mut entries }) in objects.into_iter().enumerate() {
-            entries.iter_mut().for_each(|entry| entry.pool = index);
+            for entry in &mut entries {
+                entry.pool = index;
+            }
             entries.sort_by(|a, b| {
                 (a.address.as_ref().ok(), &a.key).cmp(&(b.address.as_ref().ok(), &b.key))
             });

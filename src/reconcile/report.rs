@@ -329,10 +329,9 @@ impl<'a> Report<'a> {
             Some(Outcome::Changed) => "Changed",
             Some(Outcome::KeptWithEntry) => "KeptWithEntry",
             Some(Outcome::Failed(_)) => "Failed",
-            Some(Outcome::NotStarted) => "NotStarted",
             None if self.plan.refusal.is_some() => "Refused",
             None if self.mode == Mode::DryRun => "Planned",
-            None => "NotStarted",
+            Some(Outcome::NotStarted) | None => "NotStarted",
         })
     }
 

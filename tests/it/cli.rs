@@ -1,6 +1,6 @@
 //! What a person types, and what comes back when it makes no sense.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::support::cluster::Cluster;
 use crate::support::control_plane::Options;
@@ -295,7 +295,7 @@ async fn a_cluster_that_cannot_be_used_is_named() {
     assert_says(&run, 1, "nowhere");
 }
 
-fn show(path: &PathBuf) -> String {
+fn show(path: &Path) -> String {
     path.display().to_string()
 }
 

@@ -12,6 +12,7 @@ mod cli;
 mod faults;
 mod generated;
 mod races;
+mod random;
 mod release;
 mod rights;
 mod selftest;

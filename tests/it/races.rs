@@ -44,11 +44,11 @@ fn first_delete(seen: &Seen) -> bool {
 fn merge(
     cluster: &Cluster,
     path: &'static str,
-    patch: serde_json::Value,
+    change: serde_json::Value,
 ) -> impl Future<Output = ()> + use<> {
     let client = cluster.client().clone();
     async move {
-        send(&client, Method::PATCH, path, Some(&patch))
+        send(&client, Method::PATCH, path, Some(&change))
             .await
             .unwrap();
     }

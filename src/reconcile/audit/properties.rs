@@ -133,7 +133,7 @@ fn objects(records: &[Record], pods: &[PodModel]) -> Vec<Value> {
             "spec": {"range": range, "allocations": allocations}}),
         );
     }
-    for (index, _) in pods.iter().enumerate().filter(|(_, pod)| pod.exists) {
+    for (index, pod) in pods.iter().enumerate().filter(|(_, pod)| pod.exists) {
         let podref = podref(index);
         let (namespace, name) = podref.split_once('/').unwrap();
         let status = match &pod.shows {

@@ -1,4 +1,8 @@
 //! One case for each row, and for each way in which a record and a pod can be spelled.
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "json! reads best inside the call"
+)]
 
 use serde_json::{Value, json};
 

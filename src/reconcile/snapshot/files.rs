@@ -73,10 +73,16 @@ impl Kind {
     }
 }
 
+/// Namespace and name.
+type Id = (String, String);
+
+/// Where an object stands, and its JSON.
+type Found = (String, Vec<u8>);
+
 /// Objects by kind, and by namespace and name, so that none is there twice.
 #[derive(Default)]
 struct Objects {
-    found: BTreeMap<Kind, BTreeMap<(String, String), (String, Vec<u8>)>>,
+    found: BTreeMap<Kind, BTreeMap<Id, Found>>,
     skipped: BTreeMap<String, usize>,
 }
 
