@@ -65,7 +65,7 @@ pub fn name_of(address: IpAddr) -> String {
 }
 
 /// The inverse of [`name_of`] for a text that is all of an address; see
-/// [`crate::reconcile::records`] for names with a network in front.
+/// [`crate::record`] for names with a network in front.
 #[must_use]
 pub fn from_name(text: &str) -> Option<IpAddr> {
     parse_address(text).or_else(|| parse_address(&text.replace('-', ":")))

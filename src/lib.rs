@@ -8,6 +8,7 @@
 //! | [`ip`] | pure | addresses, ranges, offsets |
 //! | [`pod`] | pure | pod references and network status |
 //! | [`api`] | pure | the custom resources |
+//! | [`record`] | pure | pool entries and reservations, from their JSON |
 //! | [`client`] | I/O | kubeconfig or service account to a client; errors in words |
 //! | [`reconcile`] | both | snapshot → audit → plan → apply → report |
 //! | [`cli`], [`log`] | I/O | the command line of `ip-reconciler`, and its log |
@@ -19,3 +20,4 @@ pub mod ip;
 pub mod log;
 pub mod pod;
 pub mod reconcile;
+pub mod record;

@@ -5,7 +5,6 @@
 pub mod apply;
 pub mod audit;
 pub mod confirm;
-pub mod decode;
 pub mod items;
 pub mod plan;
 pub mod pods;

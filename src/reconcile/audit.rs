@@ -12,9 +12,10 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::pods::Pods;
-use super::records::{Owner, RecordId, Records};
+use super::records::{RecordId, Records};
 use crate::ip::IpRange;
 use crate::pod::{Finished, PodRef, PodState};
+use crate::record::Owner;
 
 /// What is known of one record, with the evidence it rests on; in the order of the rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,10 +6,10 @@
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
-use super::decode::SeenPod;
 use super::records::{RecordId, Records};
 use crate::ip::IpRange;
 use crate::pod::{Finished, PodRef, PodState};
+use crate::record::decode::SeenPod;
 
 /// What is kept of the pods.
 #[derive(Debug, Default)]

@@ -9,8 +9,9 @@ use super::{Outcome, Writing, retry};
 use crate::api::IPPool;
 use crate::client::{Call, CallError, Client};
 use crate::reconcile::POOLS;
-use crate::reconcile::records::{Pool, Records};
+use crate::reconcile::records::Records;
 use crate::reconcile::snapshot::read_pool;
+use crate::record::Pool;
 
 /// Entries in one patch; the API server takes 10,000 operations, two for each entry.
 const MAX_ENTRIES_A_PATCH: usize = 1000;
@@ -142,7 +143,7 @@ async fn patch(client: &Client, pool: &Pool, pending: &[Pending]) -> Result<(), 
 /// Sorts out what is gone and what changed; the rest may be tried again.
 fn still_as_judged(
     judged: &Pool,
-    now: Option<&(Pool, Vec<crate::reconcile::records::Entry>)>,
+    now: Option<&(Pool, Vec<crate::record::Entry>)>,
     pending: Vec<Pending>,
     outcomes: &mut Vec<(usize, Outcome)>,
 ) -> Vec<Pending> {

@@ -11,8 +11,9 @@ use super::{Applied, Outcome, Writing, retry};
 use crate::api::{Allocation, OverlappingRangeIPReservation, OverlappingRangeIPReservationSpec};
 use crate::client::{Call, CallError, Client};
 use crate::reconcile::RESERVATIONS;
-use crate::reconcile::records::{Entry, RecordId, Records, Reservation};
+use crate::reconcile::records::{RecordId, Records};
 use crate::reconcile::snapshot::read_pool;
+use crate::record::{Entry, Reservation};
 
 /// Deletes a reservation if it is still the object that was judged.
 pub(super) async fn delete(client: &Client, reservation: &Reservation, how: &Writing) -> Outcome {

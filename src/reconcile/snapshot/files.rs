@@ -8,9 +8,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::Snapshot;
-use crate::reconcile::decode;
 use crate::reconcile::pods::Pods;
 use crate::reconcile::records::Records;
+use crate::record::decode;
 
 /// The most that is read of one dump, in bytes.
 const MAX_FILE: u64 = 2 << 30;

@@ -10,10 +10,11 @@ use super::list::{List, all_of};
 use crate::api::{IPPool, OverlappingRangeIPReservation};
 use crate::client::{Call, CallError, Cause, Client};
 use crate::pod::{Finished, PodRef, PodState};
-use crate::reconcile::decode::{self, SeenPod};
 use crate::reconcile::pods::Pods;
-use crate::reconcile::records::{ObjectId, PoolObject, Records};
+use crate::reconcile::records::Records;
 use crate::reconcile::{PODS, POOLS, RESERVATIONS};
+use crate::record::decode::{self, SeenPod};
+use crate::record::{ObjectId, PoolObject};
 
 /// Pools are big objects: a page of them is bounded by their size, not by their number.
 const MAX_POOLS_A_PAGE: u32 = 50;

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::records::{Entry, ObjectId, Owner, Pool, PoolObject, Reservation};
+use super::{Entry, ObjectId, Owner, Pool, PoolObject, Reservation};
 use crate::pod::{
     Finished, MIRROR_KEY, NetworkStatus, PodRef, PodState, RECONCILE_KEY, STATUS_KEYS,
 };

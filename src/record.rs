@@ -1,0 +1,226 @@
+//! PURE: the records of who holds which address, as both programs read them.
+
+pub mod decode;
+
+use std::fmt;
+use std::net::IpAddr;
+
+use crate::ip::{self, IpRange};
+use crate::pod::PodRef;
+
+/// The namespace and name of an object.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ObjectId {
+    /// `metadata.namespace`.
+    pub namespace: Box<str>,
+    /// `metadata.name`.
+    pub name: Box<str>,
+}
+
+impl fmt::Display for ObjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// An `IPPool`, without its entries.
+#[derive(Debug, Clone)]
+pub struct Pool {
+    /// Which object.
+    pub id: ObjectId,
+    /// Its range, or why it cannot be read.
+    pub range: Result<IpRange, Box<str>>,
+    /// The range as it is written, which an apply tests for: it gives the keys their meaning.
+    pub range_text: Box<str>,
+    /// Whether [`crate::pod::RECONCILE_KEY`] exempts it.
+    pub protected: bool,
+    /// What stands before the range in its name, `[network-][node]`; `None` for a name of
+    /// another form.
+    prefix: Option<Box<str>>,
+}
+
+impl Pool {
+    /// Describes a pool.
+    #[must_use]
+    pub fn new(id: ObjectId, range_text: &str, protected: bool) -> Self {
+        let range = range_text
+            .parse::<IpRange>()
+            .map_err(|error| error.to_string().into());
+        let prefix = range.as_ref().ok().and_then(|range| {
+            let before = id.name.strip_suffix(&range.name())?;
+            if before.is_empty() {
+                Some(before)
+            } else {
+                before.strip_suffix('-')
+            }
+        });
+        let prefix = prefix.map(Into::into);
+        Self {
+            id,
+            range,
+            range_text: range_text.into(),
+            protected,
+            prefix,
+        }
+    }
+
+    /// Describes a pool whose `spec` cannot be read.
+    #[must_use]
+    pub fn unreadable(id: ObjectId, reason: &str, protected: bool) -> Self {
+        Self {
+            range: Err(reason.into()),
+            ..Self::new(id, "", protected)
+        }
+    }
+
+    /// How well a reservation of `network` fits this pool.
+    ///
+    /// Names of node slices put the node behind the network; the two cannot be told apart, so
+    /// every cut at a `-` is a possible network.
+    pub(crate) fn fit(&self, network: &str) -> Fit {
+        match self.prefix.as_deref() {
+            Some(prefix) if prefix == network => Fit::Exact,
+            None => Fit::Possible,
+            Some(prefix) => match prefix.strip_prefix(network) {
+                Some(rest) if network.is_empty() || rest.starts_with('-') => Fit::Possible,
+                _ => Fit::No,
+            },
+        }
+    }
+}
+
+/// How well a reservation's network fits a pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Fit {
+    /// It is that of another network.
+    No,
+    /// It may be the same network.
+    Possible,
+    /// It is the same network.
+    Exact,
+}
+
+/// One allocation of a pool.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Index of its pool in [`Records::pools`].
+    pub pool: usize,
+    /// Its key, a decimal offset if it is well formed.
+    pub key: Box<str>,
+    /// The entry as the API server gave it: what an apply tests for before it removes it.
+    pub raw: Box<str>,
+    /// The address, or why there is none.
+    pub address: Result<IpAddr, Box<str>>,
+    /// Who holds it.
+    pub owner: Owner,
+}
+
+/// Who a record says holds its address.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Owner {
+    /// The pod; `None` when the record names none in the form `namespace/name`.
+    pub pod: Option<PodRef>,
+    /// The interface inside the pod, where the record names one.
+    pub interface: Option<Box<str>>,
+    /// The pod's uid, where the record says it of this very container.
+    pub uid: Option<Box<str>>,
+}
+
+impl Owner {
+    /// Whether both can speak of one attachment.
+    #[must_use]
+    pub fn agrees_with(&self, other: &Self) -> bool {
+        let interfaces = self.interface.is_none()
+            || other.interface.is_none()
+            || self.interface == other.interface;
+        self.pod.is_some() && self.pod == other.pod && interfaces
+    }
+}
+
+/// An `OverlappingRangeIPReservation`.
+#[derive(Debug, Clone)]
+pub struct Reservation {
+    /// Which object.
+    pub id: ObjectId,
+    /// `metadata.uid`, a precondition of its deletion.
+    pub uid: Box<str>,
+    /// `metadata.resourceVersion`, a precondition of its deletion.
+    pub resource_version: Box<str>,
+    /// Whether [`crate::pod::RECONCILE_KEY`] exempts it.
+    pub protected: bool,
+    /// Who holds it, or why that cannot be read.
+    pub owner: Result<Owner, Box<str>>,
+    /// What its name can mean: usually one address; several when a network's name could as well
+    /// be the start of an IPv6 address and no entry tells them apart. Never used to free more.
+    pub addresses: Box<[IpAddr]>,
+    /// Indexes of the entries that stand for the same claim, in [`Records::entries`].
+    pub entries: Box<[usize]>,
+}
+
+/// A pool with its entries, as it comes out of one object.
+#[derive(Debug, Clone)]
+pub struct PoolObject {
+    /// The pool.
+    pub pool: Pool,
+    /// Its entries; their `pool` is set by [`Records::new`].
+    pub entries: Vec<Entry>,
+}
+
+/// What an object's name says of its network, for each way to read it; longest address first.
+pub(crate) fn readings(name: &str) -> Vec<(&str, IpAddr)> {
+    let starts = std::iter::once(0).chain(name.match_indices('-').map(|(at, _)| at + 1));
+    let all: Vec<(&str, IpAddr, bool)> = starts
+        .filter_map(|start| {
+            let (network, text) = name.split_at_checked(start)?;
+            let address = ip::from_name(text)?;
+            let network = network.strip_suffix('-').unwrap_or(network);
+            Some((network, address, ip::name_of(address) == text))
+        })
+        .collect();
+    let canonical_only = all.iter().any(|(.., canonical)| *canonical);
+    all.into_iter()
+        .filter(|(.., canonical)| *canonical || !canonical_only)
+        .map(|(network, address, _)| (network, address))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_read_in_every_way_that_it_could_have_been_written() {
+        let read = |name| {
+            let all = readings(name).into_iter();
+            all.map(|(network, address)| format!("{network}|{address}"))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(read("10.0.0.5"), ["|10.0.0.5"]);
+        assert_eq!(read("net-a-10.0.0.5"), ["net-a|10.0.0.5"]);
+        assert_eq!(read("fd00--0"), ["|fd00::"]);
+        assert_eq!(read("net-fd00--5"), ["net|fd00::5"]);
+        assert_eq!(
+            read("net-2001-db8--1"),
+            ["net|2001:db8::1", "net-2001|db8::1"]
+        );
+        assert_eq!(read("2001-db8-0-1-2-3-4-5"), ["|2001:db8:0:1:2:3:4:5"]);
+        assert!(read("nonsense").is_empty() && read("").is_empty() && read("-").is_empty());
+    }
+
+    #[test]
+    fn the_network_of_a_pool_is_what_stands_before_its_range() {
+        let pool = |name: &str| {
+            let id = ObjectId {
+                namespace: "kube-system".into(),
+                name: name.into(),
+            };
+            Pool::new(id, "10.0.0.0/24", false)
+        };
+        assert_eq!(pool("10.0.0.0-24").fit(""), Fit::Exact);
+        assert_eq!(pool("10.0.0.0-24").fit("net-a"), Fit::No);
+        assert_eq!(pool("net-a-10.0.0.0-24").fit("net-a"), Fit::Exact);
+        assert_eq!(pool("net-a-node-1-10.0.0.0-24").fit("net-a"), Fit::Possible);
+        assert_eq!(pool("net-ab-10.0.0.0-24").fit("net-a"), Fit::No);
+        assert_eq!(pool("by-hand").fit("net-a"), Fit::Possible);
+    }
+}
