@@ -103,7 +103,7 @@ pub(crate) enum Fit {
 /// One allocation of a pool.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// Index of its pool in [`Records::pools`].
+    /// Index of its pool in [`Records`](crate::reconcile::records::Records).
     pub pool: usize,
     /// Its key, a decimal offset if it is well formed.
     pub key: Box<str>,
@@ -153,7 +153,7 @@ pub struct Reservation {
     /// What its name can mean: usually one address; several when a network's name could as well
     /// be the start of an IPv6 address and no entry tells them apart. Never used to free more.
     pub addresses: Box<[IpAddr]>,
-    /// Indexes of the entries that stand for the same claim, in [`Records::entries`].
+    /// Indexes of the entries that stand for the same claim, in [`Records`](crate::reconcile::records::Records).
     pub entries: Box<[usize]>,
 }
 
@@ -162,7 +162,7 @@ pub struct Reservation {
 pub struct PoolObject {
     /// The pool.
     pub pool: Pool,
-    /// Its entries; their `pool` is set by [`Records::new`].
+    /// Its entries; their `pool` is set by [`Records`](crate::reconcile::records::Records).
     pub entries: Vec<Entry>,
 }
 
