@@ -21,3 +21,4 @@ pub mod log;
 pub mod pod;
 pub mod reconcile;
 pub mod record;
+pub mod retry;

@@ -87,6 +87,12 @@ impl Cause {
             .is_some_and(|status| status.code == 404 && status.reason == "NotFound")
     }
 
+    /// Whether an object of that name is there already.
+    #[must_use]
+    pub fn is_already_there(&self) -> bool {
+        self.status().is_some_and(|status| status.code == 409)
+    }
+
     /// Whether the server said that something else is there than was expected: a precondition or
     /// a `test` that failed, or an object that exists already.
     #[must_use]
@@ -116,6 +122,12 @@ impl Call<'_> {
             cause,
             advice,
         }
+    }
+
+    /// This call's failure to make sense of what it got, or of what it was to send.
+    #[must_use]
+    pub fn unreadable(&self, error: impl Into<Box<dyn StdError + Send + Sync>>) -> CallError {
+        self.failed(Cause::Unreadable(error.into()))
     }
 
     fn advice(&self, cause: &Cause) -> Option<String> {

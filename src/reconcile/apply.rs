@@ -5,7 +5,6 @@
 
 mod entries;
 mod reservations;
-mod retry;
 
 use std::collections::HashMap;
 

@@ -5,13 +5,14 @@ use kube::api::{PatchParams, Resource};
 use kube::core::Request;
 use serde_json::Value;
 
-use super::{Outcome, Writing, retry};
+use super::{Outcome, Writing};
 use crate::api::IPPool;
 use crate::client::{Call, CallError, Client};
 use crate::reconcile::POOLS;
 use crate::reconcile::records::Records;
 use crate::reconcile::snapshot::read_pool;
 use crate::record::Pool;
+use crate::retry;
 
 /// Entries in one patch; the API server takes 10,000 operations, two for each entry.
 const MAX_ENTRIES_A_PATCH: usize = 1000;
@@ -63,7 +64,7 @@ async fn release_chunk(
     how: &Writing,
     outcomes: &mut Vec<(usize, Outcome)>,
 ) {
-    let mut pauses = retry::pauses();
+    let mut pauses = retry::pauses(retry::Patience::AFewTimes);
     let mut last_error = None;
     let all = |pending: Vec<Pending>, outcome: Outcome| {
         pending

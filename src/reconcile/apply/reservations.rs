@@ -1,19 +1,21 @@
 //! I/O: deletes reservations, and puts one back when its entry has come back meanwhile.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
 
 use futures::StreamExt;
 use kube::api::{DeleteParams, ListParams, PostParams, Preconditions, Resource};
 use kube::core::{ObjectMeta, Request};
 use serde::Deserialize;
 
-use super::{Applied, Outcome, Writing, retry};
+use super::{Applied, Outcome, Writing};
 use crate::api::{Allocation, OverlappingRangeIPReservation, OverlappingRangeIPReservationSpec};
 use crate::client::{Call, CallError, Client};
 use crate::reconcile::RESERVATIONS;
 use crate::reconcile::records::{RecordId, Records};
 use crate::reconcile::snapshot::read_pool;
 use crate::record::{Entry, Reservation};
+use crate::retry;
 
 /// Deletes a reservation if it is still the object that was judged.
 pub(super) async fn delete(client: &Client, reservation: &Reservation, how: &Writing) -> Outcome {
@@ -64,14 +66,15 @@ pub(super) async fn put_back(
     client: &Client,
     how: &Writing,
 ) {
-    let mut by_pool: BTreeMap<usize, Vec<&Reservation>> = BTreeMap::new();
+    let mut by_pool: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
     for (id, outcome) in &applied.outcomes {
         let RecordId::Reservation(index) = id else {
             continue;
         };
         // A delete that failed may have been carried out all the same.
         let may_be_gone = matches!(outcome, Outcome::Released | Outcome::Failed(_));
-        let Some(reservation) = records.reservations.get(*index).filter(|_| may_be_gone) else {
+        let reservation = records.reservations.get(*index).filter(|_| may_be_gone);
+        let Some(reservation) = reservation else {
             continue;
         };
         let joined = reservation
@@ -81,19 +84,19 @@ pub(super) async fn put_back(
         let joined = joined.map(|entry| entry.pool);
         let covering = records.pools_covering(reservation).map(|(pool, _)| pool);
         for pool in joined.chain(covering) {
-            let deleted = by_pool.entry(pool).or_default();
-            if !deleted.iter().any(|other| other.id == reservation.id) {
-                deleted.push(reservation);
-            }
+            by_pool.entry(pool).or_default().insert(*index);
         }
     }
     let looks = by_pool.into_iter().filter_map(|(pool, deleted)| {
         let id = &records.pools.get(pool)?.id;
+        let deleted = deleted
+            .into_iter()
+            .filter_map(|index| records.reservations.get(index));
         Some(async move {
             let read = retry::repeat(async || read_pool(client, id).await, || true).await;
             match read {
                 Ok(None) => (Vec::new(), Vec::new()),
-                Ok(Some(now)) => restore_each(client, &deleted, &now.entries).await,
+                Ok(Some(now)) => restore_each(client, deleted, &now.entries).await,
                 Err(error) => {
                     let what = "whether an entry has come back whose reservation was deleted";
                     (Vec::new(), vec![format!("it is not known {what}: {error}")])
@@ -113,21 +116,26 @@ pub(super) async fn put_back(
 
 async fn restore_each(
     client: &Client,
-    deleted: &[&Reservation],
+    deleted: impl Iterator<Item = &Reservation>,
     entries: &[Entry],
 ) -> (Vec<String>, Vec<String>) {
+    let mut by_address: HashMap<IpAddr, Vec<&Entry>> = HashMap::new();
+    for entry in entries {
+        if let Ok(address) = &entry.address {
+            by_address.entry(*address).or_default().push(entry);
+        }
+    }
     let (mut restored, mut problems) = (Vec::new(), Vec::new());
     for reservation in deleted {
         let Ok(owner) = &reservation.owner else {
             continue;
         };
-        let back = entries.iter().find(|entry| {
-            entry
-                .address
-                .as_ref()
-                .is_ok_and(|address| reservation.addresses.contains(address))
-                && entry.owner.agrees_with(owner)
-        });
+        let mut there = reservation
+            .addresses
+            .iter()
+            .filter_map(|at| by_address.get(at))
+            .flatten();
+        let back = there.find(|entry| entry.owner.agrees_with(owner));
         let Some(back) = back else { continue };
         match restore(client, reservation, back).await {
             Ok(true) => restored.push(reservation.id.to_string()),

@@ -13,7 +13,7 @@ use crate::reconcile::records::Records;
 use crate::record::decode;
 
 /// The most that is read of one dump, in bytes.
-const MAX_FILE: u64 = 2 << 30;
+const MAX_FILE: u64 = 1 << 30;
 
 /// Why a dump is no snapshot.
 #[derive(Debug, thiserror::Error)]
@@ -131,7 +131,7 @@ fn read(path: &Path) -> std::io::Result<String> {
             .read_to_string(&mut text)?
     };
     if u64::try_from(read).is_ok_and(|read| read >= MAX_FILE) {
-        return Err(std::io::Error::other("it is larger than 2 GiB"));
+        return Err(std::io::Error::other("it is larger than 1 GiB"));
     }
     Ok(text)
 }
