@@ -121,8 +121,7 @@ async fn go(options: &Options) -> Result<Exit, Error> {
     }
     let deadline = started + options.timeout();
     let stop = listen().map_err(Error::Signals)?;
-    let kube = client::connect(&options.target()).await?;
-    let client = Client::new(kube, deadline);
+    let client = Client::new(client::connect(&options.target()).await?, deadline);
     let run = run_live(&client, &settings, deadline, stop).await?;
     let report = Report::new(&run, &settings, Source::Cluster, cost(client.traffic()));
     conclude(options, &report)

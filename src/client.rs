@@ -18,7 +18,7 @@ use kube::core::Status;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
-pub use connect::{ConnectError, Target, connect};
+pub use connect::{ConnectError, Connection, Target, connect};
 pub use error::{CallError, Cause};
 
 /// How long a server may say nothing, within one call, before the call has failed.
@@ -42,6 +42,8 @@ pub struct Call<'a> {
 #[derive(Clone)]
 pub struct Client {
     inner: kube::Client,
+    /// The server's address, for messages.
+    server: Arc<str>,
     deadline: Instant,
     traffic: Arc<Traffic>,
 }
@@ -56,9 +58,14 @@ struct Traffic {
 impl Client {
     /// Bounds a client.
     #[must_use]
-    pub fn new(inner: kube::Client, deadline: Instant) -> Self {
+    pub fn new(connection: Connection, deadline: Instant) -> Self {
+        let Connection {
+            client: inner,
+            server,
+        } = connection;
         Self {
             inner,
+            server: server.into(),
             deadline,
             traffic: Arc::default(),
         }
@@ -119,13 +126,15 @@ impl Client {
             .map(Body::from);
         self.traffic.calls.fetch_add(1, Ordering::Relaxed);
         let response = self.bounded(call, self.inner.send(request)).await?;
-        let response = response.map_err(|error| call.failed(Cause::transport(&error)))?;
+        let response =
+            response.map_err(|error| call.failed(Cause::transport(&error, &self.server)))?;
         let refused = !response.status().is_success();
         let mut error_body = Vec::new();
         let code = response.status().as_u16();
         let mut body = Response::into_body(response);
         while let Some(frame) = self.bounded(call, body.frame()).await? {
-            let frame = frame.map_err(|error| call.failed(Cause::transport(&error)))?;
+            let frame =
+                frame.map_err(|error| call.failed(Cause::transport(&error, &self.server)))?;
             let Some(data) = frame.data_ref() else {
                 continue;
             };
@@ -148,7 +157,10 @@ impl Client {
         let until = silence.min(self.deadline);
         tokio::time::timeout_at(until, work).await.map_err(|_| {
             let cause = if until == silence {
-                Cause::Silent(SILENCE)
+                Cause::Silent {
+                    after: SILENCE,
+                    server: self.server.to_string(),
+                }
             } else {
                 Cause::Deadline
             };

@@ -12,6 +12,8 @@ use crate::client::CallError;
 pub enum Patience {
     /// A few times: whoever asked comes again soon.
     AFewTimes,
+    /// More often: others change the same object.
+    ForConflicts,
     /// As long as the calls' own deadline lets them.
     UntilTheDeadline,
 }
@@ -24,6 +26,10 @@ pub fn pauses(patience: Patience) -> impl Iterator<Item = Duration> {
             .with_min_delay(Duration::from_millis(50))
             .with_max_delay(Duration::from_secs(2))
             .with_max_times(7),
+        Patience::ForConflicts => pauses
+            .with_min_delay(Duration::from_millis(20))
+            .with_max_delay(Duration::from_millis(500))
+            .with_max_times(20),
         Patience::UntilTheDeadline => pauses
             .with_min_delay(Duration::from_millis(10))
             .with_max_delay(Duration::from_millis(300))

@@ -15,6 +15,9 @@ use crate::reconcile::plan::{MaxRelease, Scope};
 use crate::reconcile::report::Format;
 use crate::reconcile::{Brakes, Mode, Settings};
 
+/// A run that takes longer than this was not meant.
+const MAX_DURATION: Duration = Duration::from_hours(24);
+
 /// Frees addresses that are still reserved for pods which are gone.
 ///
 /// Reads all IP pools, reservations and pods, finds allocations whose pod has ended or vanished, and
@@ -165,8 +168,8 @@ impl Options {
     pub(super) fn settings(&self) -> Settings {
         Settings {
             scope: Scope {
-                namespace: self.namespace.clone(),
-                pool: self.pool.clone(),
+                namespace: non_empty(self.namespace.as_ref()),
+                pool: non_empty(self.pool.as_ref()),
             },
             mode: self.mode(),
             max_release: self.max_release.unwrap_or(MaxRelease::DEFAULT),
@@ -209,7 +212,16 @@ fn duration(text: &str) -> Result<Duration, String> {
     if parsed.is_negative() {
         return Err("a duration cannot be negative".to_owned());
     }
-    Ok(parsed.into())
+    let duration = Duration::from(parsed);
+    if duration > MAX_DURATION {
+        return Err("a run cannot take longer than a day".to_owned());
+    }
+    Ok(duration)
+}
+
+/// An empty text, as a manifest's variable may have, is as good as none.
+fn non_empty(text: Option<&String>) -> Option<String> {
+    text.filter(|text| !text.is_empty()).cloned()
 }
 
 /// Accepts long flags with one dash, as the Go program takes them.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 
-use super::Cause;
+use super::error::innermost;
 
 /// How long a connection may take to come up.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -47,17 +47,33 @@ pub enum ConnectError {
     },
 }
 
+/// A client, and where it leads.
+pub struct Connection {
+    /// The client.
+    pub client: kube::Client,
+    /// The server's address, for messages.
+    pub server: String,
+}
+
 /// Finds the cluster as kubectl does, then as a pod does.
-pub async fn connect(target: &Target) -> Result<kube::Client, ConnectError> {
+pub async fn connect(target: &Target) -> Result<Connection, ConnectError> {
     let (path, mut config) = config(target).await?;
     // Whoever calls decides whether asking again is safe; kube would do it for minutes.
     config.default_retry = false;
     config.connect_timeout = Some(CONNECT);
     config.write_timeout = Some(super::SILENCE);
-    kube::Client::try_from(config).map_err(|error| {
-        let reason = Cause::transport(&error).to_string();
-        ConnectError::Client { path, reason }
-    })
+    let server = config
+        .cluster_url
+        .to_string()
+        .trim_end_matches('/')
+        .to_owned();
+    match kube::Client::try_from(config) {
+        Ok(client) => Ok(Connection { client, server }),
+        Err(error) => Err(ConnectError::Client {
+            path,
+            reason: innermost(&error),
+        }),
+    }
 }
 
 async fn config(target: &Target) -> Result<(String, Config), ConnectError> {

@@ -29,8 +29,13 @@ pub enum Cause {
     #[error("{0}")]
     Transport(String),
     /// The server has been silent for too long.
-    #[error("no answer within {}s", .0.as_secs())]
-    Silent(Duration),
+    #[error("no answer within {}s from {server}", .after.as_secs())]
+    Silent {
+        /// How long it was waited for.
+        after: Duration,
+        /// The server's address.
+        server: String,
+    },
     /// The time for the whole run is over.
     #[error("the time for the whole run is over (--timeout)")]
     Deadline,
@@ -56,14 +61,8 @@ fn said(status: &Status) -> String {
 impl Cause {
     /// Takes the innermost message: the layers above it only repeat that something failed.
     #[must_use]
-    pub fn transport(error: &(dyn StdError + 'static)) -> Self {
-        let mut messages: Vec<String> = Vec::new();
-        let mut next = Some(error);
-        while let Some(error) = next {
-            messages.push(error.to_string());
-            next = error.source();
-        }
-        Self::Transport(messages.pop().unwrap_or_default())
+    pub fn transport(error: &(dyn StdError + 'static), server: &str) -> Self {
+        Self::Transport(format!("{} ({server})", innermost(error)))
     }
 
     /// The server's refusal, if it is one.
@@ -72,7 +71,7 @@ impl Cause {
         match self {
             Self::Refused(status) => Some(status),
             Self::Transport(_)
-            | Self::Silent(_)
+            | Self::Silent { .. }
             | Self::Deadline
             | Self::Unreadable(_)
             | Self::Expired(_) => None,
@@ -106,10 +105,19 @@ impl Cause {
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Refused(status) => status.code == 429 || status.code >= 500,
-            Self::Transport(_) | Self::Silent(_) | Self::Unreadable(_) => true,
+            Self::Transport(_) | Self::Silent { .. } | Self::Unreadable(_) => true,
             Self::Deadline | Self::Expired(_) => false,
         }
     }
+}
+
+/// The last of a chain of errors.
+pub(super) fn innermost(error: &(dyn StdError + 'static)) -> String {
+    let mut last = error;
+    while let Some(source) = last.source() {
+        last = source;
+    }
+    last.to_string()
 }
 
 impl Call<'_> {

@@ -6,17 +6,32 @@
 
 use serde::Deserialize;
 
-/// What surrounds the items.
-#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+/// What surrounds the items; what is no list at all does not parse as one.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
 pub struct Envelope {
+    kind: String,
     /// `metadata` of the list.
-    #[serde(default)]
     pub metadata: ListMetadata,
+    /// Empty, or null where the server has none; but it is there.
+    #[serde(rename = "items")]
+    _items: Present,
+}
+
+/// A member that is there, whatever its value.
+#[derive(Debug, PartialEq, Eq)]
+struct Present;
+
+impl<'de> Deserialize<'de> for Present {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        serde::de::IgnoredAny::deserialize(deserializer).map(|_| Self)
+    }
 }
 
 /// `metadata` of a list.
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct ListMetadata {
+    #[serde(rename = "resourceVersion")]
+    resource_version: String,
     /// Where the next page begins; absent on the last one.
     #[serde(default, rename = "continue")]
     pub continue_token: Option<String>,
@@ -151,7 +166,14 @@ impl Items {
         if self.stray {
             return Err(serde::de::Error::custom("an item of the list is no object"));
         }
-        serde_json::from_slice(&self.envelope)
+        let envelope: Envelope = serde_json::from_slice(&self.envelope)?;
+        if !envelope.kind.ends_with("List") || envelope.metadata.resource_version.is_empty() {
+            return Err(serde::de::Error::custom(format_args!(
+                "kind {:?} is no list of a certain moment",
+                envelope.kind
+            )));
+        }
+        Ok(envelope)
     }
 }
 
@@ -179,7 +201,7 @@ mod tests {
     fn items_come_out_whatever_stands_around_them() {
         let tricky =
             json!({"items": [1, {"a": "]}\"\\"}], "metadata": {"items": []}, "s": "\"items\":["});
-        let body = json!({"kind": "List", "metadata": {"continue": "t", "labels": {"items": "x"}},
+        let body = json!({"kind": "List", "metadata": {"resourceVersion": "1", "continue": "t", "labels": {"items": "x"}},
             "items": [tricky, {}, tricky], "extra": [{"items": [{}]}]});
         let body = serde_json::to_vec(&body).unwrap();
         for cut in 1..=body.len() {
@@ -198,7 +220,8 @@ mod tests {
 
     #[test]
     fn a_body_that_ends_early_is_an_error() {
-        let body = br#"{"metadata":{"resourceVersion":"1"},"items":[{"a":{}},{"b":[]}]}"#;
+        let body =
+            br#"{"kind":"PodList","metadata":{"resourceVersion":"1"},"items":[{"a":{}},{"b":[]}]}"#;
         assert!(split(body, 7).1.is_ok());
         for end in 0..body.len() {
             assert!(split(&body[..end], 7).1.is_err(), "{end}");
@@ -207,20 +230,36 @@ mod tests {
 
     #[test]
     fn an_item_that_is_no_object_is_an_error() {
+        let list = |items: &str| {
+            let envelope = r#""kind":"PodList","metadata":{"resourceVersion":"1"}"#;
+            split(format!("{{{envelope} {items} }}").as_bytes(), 3).1
+        };
+        for items in [
+            r#","items":null"#,
+            r#","items":[]"#,
+            r#", "items" : [ ] "#,
+            r#","items":[{}]"#,
+        ] {
+            assert!(list(items).is_ok(), "{items}");
+        }
+        for items in ["null", "{},5", r#""x""#, "[{}]", "{} {}, true"] {
+            assert!(list(&format!(r#","items":[{items}]"#)).is_err(), "{items}");
+        }
+        assert!(list("").is_err());
+    }
+
+    #[test]
+    fn what_is_no_list_never_passes_for_an_empty_one() {
         for body in [
-            r#"{"items":[null]}"#,
-            r#"{"items":[{},5]}"#,
-            r#"{"items":["x"]}"#,
-            r#"{"items":[[{}]]}"#,
+            "{}",
+            r#"{"items":[]}"#,
+            r#"{"kind":"Status","metadata":{"resourceVersion":"1"},"items":[]}"#,
+            r#"{"kind":"PodList","metadata":{},"items":[]}"#,
+            r#"{"kind":"PodList","metadata":{"resourceVersion":""},"items":[]}"#,
+            r#"{"kind":"PodList","metadata":{"resourceVersion":"1"}}"#,
+            "<html></html>",
         ] {
             assert!(split(body.as_bytes(), 3).1.is_err(), "{body}");
-        }
-        for body in [
-            r#"{"items":null}"#,
-            r#"{"items":[]}"#,
-            r#"{ "items" : [ ] }"#,
-        ] {
-            assert!(split(body.as_bytes(), 3).1.is_ok(), "{body}");
         }
     }
 
@@ -230,7 +269,7 @@ mod tests {
             texts in proptest::collection::vec("\\PC{0,12}", 0..6), cut in 1usize..40
         ) {
             let all: Vec<Value> = texts.iter().map(|text| json!({ text.as_str(): [text, {}] })).collect();
-            let body = serde_json::to_vec_pretty(&json!({"items": all, "metadata": {}})).unwrap();
+            let body = serde_json::to_vec_pretty(&json!({"kind": "PodList", "items": all, "metadata": {"resourceVersion": "1"}})).unwrap();
             let (found, envelope) = split(&body, cut);
             prop_assert_eq!(found, all);
             prop_assert!(envelope.is_ok());

@@ -22,6 +22,12 @@ pub struct Scope {
 }
 
 impl Scope {
+    /// Whether it leaves anything out.
+    #[must_use]
+    pub fn is_narrow(&self) -> bool {
+        self.namespace.is_some() || self.pool.is_some()
+    }
+
     /// Whether the record is among those to look at.
     ///
     /// A reservation belongs to the pool of its entry; without one, to each pool from which its

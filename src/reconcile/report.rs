@@ -217,6 +217,9 @@ impl<'a> Report<'a> {
                 pool.id
             ))
         });
+        let nothing = self.ids().next().is_none() && self.scope.is_narrow();
+        let nothing =
+            nothing.then(|| "no record is in the scope of --namespace and --pool".to_owned());
         let unconfirmed = self.unconfirmed();
         let unconfirmed = (unconfirmed > 0).then(|| {
             format!("{unconfirmed} verdicts rest on one look at a pod; a live run looks again before it releases")
@@ -228,6 +231,7 @@ impl<'a> Report<'a> {
             .chain(problems)
             .chain(restored)
             .chain(unread)
+            .chain(nothing)
             .chain(unconfirmed)
     }
 

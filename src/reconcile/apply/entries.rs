@@ -64,7 +64,8 @@ async fn release_chunk(
     how: &Writing,
     outcomes: &mut Vec<(usize, Outcome)>,
 ) {
-    let mut pauses = retry::pauses(retry::Patience::AFewTimes);
+    let mut failures = retry::pauses(retry::Patience::AFewTimes);
+    let mut conflicts = retry::pauses(retry::Patience::ForConflicts);
     let mut last_error = None;
     let all = |pending: Vec<Pending>, outcome: Outcome| {
         pending
@@ -83,9 +84,13 @@ async fn release_chunk(
             }
             Err(error) => error,
         };
-        let may_help = error.cause.is_conflict() || error.cause.is_passing();
         tracing::debug!(pool = %pool.id, %error, "Release was refused; reading the pool again");
-        let (Some(pause), true) = (pauses.next(), may_help) else {
+        let pause = if error.cause.is_conflict() {
+            conflicts.next()
+        } else {
+            failures.next().filter(|_| error.cause.is_passing())
+        };
+        let Some(pause) = pause else {
             return outcomes.extend(all(pending, Outcome::Failed(error.to_string())));
         };
         last_error = Some(error.to_string());
