@@ -148,6 +148,30 @@ impl IpRange {
         matches!(self.network, IpNet::V6(network) if network.prefix_len() < 64)
     }
 
+    /// The network's prefix length.
+    #[must_use]
+    pub fn prefix_len(&self) -> u8 {
+        self.network.prefix_len()
+    }
+
+    /// The same network, counted from its first address: the range of a pool that is to be made.
+    #[must_use]
+    pub fn masked(&self) -> Self {
+        Self {
+            base: self.network.network(),
+            network: self.network,
+        }
+    }
+
+    /// The first and the last address that may be given to anyone: neither the network's own nor
+    /// the broadcast address, for IPv6 as well. `None` where nothing is left in between.
+    #[must_use]
+    pub fn usable(&self) -> Option<(IpAddr, IpAddr)> {
+        let first = next(self.network.network())?;
+        let last = previous(self.network.broadcast())?;
+        (first <= last && self.network.contains(&first)).then_some((first, last))
+    }
+
     /// The range as it stands at the end of a pool's name: `:` and `/` become `-`.
     ///
     /// ```
@@ -157,6 +181,36 @@ impl IpRange {
     #[must_use]
     pub fn name(&self) -> String {
         self.to_string().replace([':', '/'], "-")
+    }
+}
+
+/// The address after this one, in its family.
+#[must_use]
+pub fn next(address: IpAddr) -> Option<IpAddr> {
+    match address {
+        IpAddr::V4(v4) => v4
+            .to_bits()
+            .checked_add(1)
+            .map(|bits| Ipv4Addr::from_bits(bits).into()),
+        IpAddr::V6(v6) => v6
+            .to_bits()
+            .checked_add(1)
+            .map(|bits| Ipv6Addr::from_bits(bits).into()),
+    }
+}
+
+/// The address before this one, in its family.
+#[must_use]
+pub fn previous(address: IpAddr) -> Option<IpAddr> {
+    match address {
+        IpAddr::V4(v4) => v4
+            .to_bits()
+            .checked_sub(1)
+            .map(|bits| Ipv4Addr::from_bits(bits).into()),
+        IpAddr::V6(v6) => v6
+            .to_bits()
+            .checked_sub(1)
+            .map(|bits| Ipv6Addr::from_bits(bits).into()),
     }
 }
 

@@ -7,12 +7,14 @@
 //! |---|---|---|
 //! | [`ip`] | pure | addresses, ranges, offsets |
 //! | [`pod`] | pure | pod references and network status |
+//! | [`allocate`] | pure | which address comes next |
 //! | [`api`] | pure | the custom resources |
 //! | [`record`] | pure | pool entries and reservations, from their JSON |
 //! | [`client`] | I/O | kubeconfig or service account to a client; errors in words |
 //! | [`reconcile`] | both | snapshot → audit → plan → apply → report |
 //! | [`cli`], [`log`] | I/O | the command line of `ip-reconciler`, and its log |
 
+pub mod allocate;
 pub mod api;
 pub mod cli;
 pub mod client;

@@ -26,12 +26,7 @@ impl Holder {
     fn start() -> Holder {
         let name = "selftest::control_plane::killing_the_holder_ends_the_servers";
         let mut process = Command::new(std::env::current_exe().unwrap())
-            .args([
-                "--exact",
-                name,
-                "--nocapture",
-                "--test-threads=1",
-            ])
+            .args(["--exact", name, "--nocapture", "--test-threads=1"])
             .env(HOLD, "1")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -71,6 +66,7 @@ impl Holder {
 }
 
 /// What the process does that [`killing_the_holder_ends_the_servers`] kills.
+#[expect(clippy::print_stdout, reason = "the other process reads it")]
 fn hold() {
     let plane = ControlPlane::start(&Options::default()).unwrap();
     let port = |url: String| url.rsplit(':').next().unwrap().to_owned();
