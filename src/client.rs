@@ -18,7 +18,7 @@ use kube::core::Status;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
-pub use connect::{ConnectError, Connection, Target, connect};
+pub use connect::{ConnectError, Connection, Target, connect, kubeconfig_problem};
 pub use error::{CallError, Cause};
 
 /// How long a server may say nothing, within one call, before the call has failed.

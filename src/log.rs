@@ -27,6 +27,35 @@ pub fn parse_level(text: &str) -> Result<LevelFilter, String> {
     }
 }
 
+/// Starts the log of one CNI call: into a file, or on standard error, which the runtime may show to
+/// a person and so has little to say by default.
+///
+/// A level or a file that is no good changes nothing: a log is no reason to fail a call.
+pub fn start_for_call(level: Option<&str>, file: Option<&str>) {
+    let level = level
+        .and_then(|level| parse_level(level).ok())
+        .unwrap_or(LevelFilter::WARN);
+    let builder = fmt()
+        .with_max_level(level)
+        .with_ansi(false)
+        .with_target(false);
+    let file = file.and_then(|path| {
+        std::fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(path)
+            .ok()
+    });
+    // A second call in one process, as in tests, keeps the first log.
+    let _ = match file {
+        Some(file) => builder
+            .with_writer(std::sync::Mutex::new(file))
+            .finish()
+            .try_init(),
+        None => builder.with_writer(std::io::stderr).finish().try_init(),
+    };
+}
+
 /// Starts the log.
 ///
 /// # Errors

@@ -96,7 +96,7 @@ async fn config(target: &Target) -> Result<(String, Config), ConnectError> {
         Ok(config) => Ok((path, config)),
         Err(error) => Err(ConnectError::Kubeconfig {
             path,
-            reason: reason(&error),
+            reason: kubeconfig_problem(&error),
         }),
     }
 }
@@ -120,7 +120,7 @@ fn in_cluster(target: &Target) -> Result<(String, Config), ConnectError> {
 }
 
 /// Says why without quoting the file: a parser's message may show the line with a token in it.
-fn reason(error: &KubeconfigError) -> String {
+pub fn kubeconfig_problem(error: &KubeconfigError) -> String {
     match error {
         KubeconfigError::Parse(_) => "it is no kubeconfig in YAML or JSON".to_owned(),
         other => other.to_string(),

@@ -1,0 +1,92 @@
+//! PURE: one document out of the call's and the flat file's.
+
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+use super::{Error, ReadFile};
+
+/// The `ipam` of a network configuration, its keys in lower case and without nulls.
+pub(super) fn ipam_of(stdin: &[u8]) -> Result<Map<String, Value>, Error> {
+    let json = |reason: String| Error::Json {
+        reason,
+        bytes: String::from_utf8_lossy(stdin).into_owned(),
+    };
+    let document: Value = serde_json::from_slice(stdin).map_err(|error| json(error.to_string()))?;
+    match lower_case(document) {
+        Value::Object(mut network) => match network.remove("ipam") {
+            Some(Value::Object(ipam)) => Ok(ipam),
+            None => Err(Error::NoIpam),
+            Some(_) => Err(json("ipam is no object".to_owned())),
+        },
+        _ => Err(json("it is no object".to_owned())),
+    }
+}
+
+/// Go matches keys in any letter case, and takes null for absent.
+fn lower_case(value: Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let members = members.into_iter().filter(|(_, value)| !value.is_null());
+            members
+                .map(|(key, value)| (key.to_lowercase(), lower_case(value)))
+                .collect()
+        }
+        Value::Array(items) => items.into_iter().map(lower_case).collect(),
+        scalar => scalar,
+    }
+}
+
+/// The first flat file that exists.
+pub(super) fn first_of<'a>(
+    paths: impl Iterator<Item = &'a str>,
+    read_file: ReadFile<'_>,
+) -> Result<Option<Map<String, Value>>, Error> {
+    for path in paths {
+        let read = read_file(Path::new(path)).map_err(|error| Error::FlatFile {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        })?;
+        let Some(text) = read else { continue };
+        let broken = |reason: String| Error::FlatJson {
+            path: path.to_owned(),
+            reason,
+        };
+        let parsed: Value =
+            serde_json::from_slice(&text).map_err(|error| broken(error.to_string()))?;
+        return match lower_case(parsed) {
+            Value::Object(members) => Ok(Some(members)),
+            _ => Err(broken("it is no object".to_owned())),
+        };
+    }
+    Ok(None)
+}
+
+/// Fills what is empty. Lists are taken as a whole, and whether ranges may overlap is never asked
+/// of the flat file.
+pub(super) fn fill(into: &mut Map<String, Value>, flat: Map<String, Value>) {
+    for (key, value) in flat
+        .into_iter()
+        .filter(|(key, _)| key != "enable_overlapping_ranges")
+    {
+        match (into.get_mut(&key), value) {
+            (Some(Value::Object(own)), Value::Object(more)) => fill(own, more),
+            (Some(own), value) if is_empty(own) => *own = value,
+            (Some(_), _) => {}
+            (None, value) => {
+                into.insert(key, value);
+            }
+        }
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Bool(true) => false,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(members) => members.is_empty(),
+    }
+}

@@ -1,0 +1,56 @@
+//! PURE: the configuration's members as they are written, all in lower case.
+
+use serde::Deserialize;
+
+use crate::cni::{Dns, Route};
+
+/// `ipam`; what is absent is empty.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Ipam {
+    pub(super) range: String,
+    pub(super) range_start: String,
+    pub(super) range_end: String,
+    pub(super) exclude: Vec<String>,
+    pub(super) ipranges: Vec<Range>,
+    pub(super) subnet: Option<String>,
+    pub(super) gateway: String,
+    pub(super) routes: Vec<Route>,
+    pub(super) dns: Dns,
+    pub(super) addresses: Vec<StaticAddress>,
+    pub(super) network_name: String,
+    pub(super) node_slice_size: String,
+    pub(super) enable_overlapping_ranges: Option<bool>,
+    pub(super) kubernetes: Kubernetes,
+    pub(super) configuration_path: String,
+    pub(super) log_file: String,
+    pub(super) log_level: String,
+    pub(super) datastore: String,
+    pub(super) add_timeout: String,
+    pub(super) del_timeout: String,
+}
+
+/// An element of `ipRanges`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Range {
+    pub(super) range: String,
+    pub(super) range_start: String,
+    pub(super) range_end: String,
+    pub(super) exclude: Vec<String>,
+}
+
+/// An element of `addresses`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct StaticAddress {
+    pub(super) address: String,
+    pub(super) gateway: Option<String>,
+}
+
+/// `kubernetes`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Kubernetes {
+    pub(super) kubeconfig: String,
+}

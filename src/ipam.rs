@@ -1,0 +1,287 @@
+//! I/O: what the plugin does for each CNI command.
+
+mod node;
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use tokio::time::Instant;
+
+use crate::client::{self, Client, Target};
+use crate::cni::args::Args;
+use crate::cni::{
+    Address, Call, Code, Error, IpamResult, Plugin, previous_addresses, valid_attachments,
+};
+use crate::config::{IpamConfig, RangeConfig};
+use crate::log;
+use crate::pod::PodRef;
+use crate::store::kubernetes::{Kubernetes, namespace_of};
+use crate::store::{self, Attachment, Overlap, Range, Store};
+
+/// How long CHECK, GC and STATUS may take.
+const QUICK: Duration = Duration::from_mins(1);
+
+/// The plugin: reads its files and talks to its store when it is called.
+#[derive(Debug, Default)]
+pub struct Whereabouts;
+
+/// One call, ready to be carried out.
+struct Job {
+    config: IpamConfig,
+    args: Args,
+    node: Option<String>,
+}
+
+impl Job {
+    fn prepare(call: &Call) -> Result<Self, Error> {
+        let loaded = IpamConfig::load(&call.stdin, &call.args, call.version, &node::read_if_there);
+        let (config, args) = loaded.map_err(Error::internal)?;
+        log::start_for_call(config.log_level.as_deref(), config.log_file.as_deref());
+        for warning in &config.warnings {
+            tracing::warn!("{warning}");
+        }
+        let node = node::name(config.configuration_path.as_deref());
+        Ok(Self { config, args, node })
+    }
+
+    /// Connects, and runs one command against its deadline.
+    fn run<T>(
+        &self,
+        timeout: Duration,
+        prefix: &str,
+        command: impl AsyncFnOnce(&Kubernetes) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(Error::internal)?;
+        runtime.block_on(async {
+            let store = self.connect(timeout).await;
+            let store = store.map_err(|error| Error::internal(format!("{prefix}: {error}")))?;
+            command(&store).await
+        })
+    }
+
+    async fn connect(&self, timeout: Duration) -> Result<Kubernetes, String> {
+        let path = Path::new(&self.config.kubeconfig);
+        let namespace = namespace_of(path)?;
+        let target = Target {
+            kubeconfig: Some(path.to_owned()),
+            context: None,
+        };
+        let connection = client::connect(&target)
+            .await
+            .map_err(|error| error.to_string())?;
+        let deadline = Instant::now() + timeout;
+        Ok(Kubernetes::new(
+            Client::new(connection, deadline),
+            namespace,
+        ))
+    }
+
+    fn ranges(&self) -> impl Iterator<Item = Range<'_>> {
+        let overlap = if self.config.overlapping_ranges {
+            Overlap::Protected
+        } else {
+            Overlap::Ignored
+        };
+        self.config.ranges.iter().map(move |config| Range {
+            network: &self.config.network_name,
+            slice_of: None,
+            config,
+            overlap,
+        })
+    }
+
+    fn pod(&self) -> Option<PodRef> {
+        let name = self.args.pod_name.as_deref()?;
+        let namespace = self.args.pod_namespace.as_deref().unwrap_or_default();
+        PodRef::parse(&format!("{namespace}/{name}"))
+    }
+}
+
+/// An address as a result shows it: with the prefix length of its range.
+fn in_range(
+    address: IpAddr,
+    range: &RangeConfig,
+    gateway: Option<IpAddr>,
+) -> Result<Address, Error> {
+    let address = IpNet::new(address, range.range.prefix_len()).map_err(Error::internal)?;
+    Ok(Address { address, gateway })
+}
+
+impl Whereabouts {
+    async fn acquire_all(
+        store: &impl Store,
+        job: &Job,
+        attachment: &Attachment,
+    ) -> Result<Vec<Address>, Error> {
+        let mut addresses = Vec::new();
+        let mut given = BTreeSet::new();
+        for range in job.ranges() {
+            match store.acquire(&range, attachment, &given).await {
+                Ok(address) => {
+                    given.insert(address);
+                    addresses.push(in_range(address, range.config, job.config.gateway)?);
+                }
+                Err(error) => {
+                    // An ADD that fails leaves nothing behind that it made.
+                    for range in job.ranges().take(addresses.len()) {
+                        let undone =
+                            store.release(&range, &attachment.container, &attachment.interface);
+                        if let Err(error) = undone.await {
+                            tracing::warn!(%error, "An address is left for the reconciler");
+                        }
+                    }
+                    return Err(failed(error));
+                }
+            }
+        }
+        Ok(addresses)
+    }
+}
+
+fn failed(error: store::Error) -> Error {
+    Error::internal(format!("error at storage engine: {error}"))
+}
+
+/// Does all of it, then reports all that failed.
+async fn each<'a, F: Future<Output = Result<(), store::Error>>>(
+    ranges: impl Iterator<Item = Range<'a>>,
+    mut action: impl FnMut(Range<'a>) -> F,
+) -> Result<(), Error> {
+    let mut failures = Vec::new();
+    for range in ranges {
+        if let Err(error) = action(range).await {
+            failures.push(error.to_string());
+        }
+    }
+    if failures.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::internal(failures.join("; ")))
+    }
+}
+
+impl Plugin for Whereabouts {
+    fn add(&mut self, call: &Call) -> Result<IpamResult, Error> {
+        let job = Job::prepare(call)?;
+        let mut result = IpamResult {
+            addresses: Vec::new(),
+            routes: job.config.routes.clone(),
+            dns: job.config.dns.clone(),
+        };
+        if !job.config.ranges.is_empty() {
+            let pod = job.pod().ok_or_else(|| {
+                Error::internal(
+                    "error at storage engine: IPAM client initialization error: no pod name",
+                )
+            })?;
+            let attachment = Attachment {
+                container: call.container_id.clone(),
+                interface: call.ifname.clone(),
+                pod,
+                pod_uid: job.args.pod_uid.clone(),
+                node: job.node.clone(),
+            };
+            let prefix = "failed to create Kubernetes IPAM manager";
+            result.addresses = job.run(job.config.add_timeout, prefix, async |store| {
+                Self::acquire_all(store, &job, &attachment).await
+            })?;
+        }
+        result
+            .addresses
+            .extend(job.config.addresses.iter().copied());
+        Ok(result)
+    }
+
+    fn del(&mut self, call: &Call) -> Result<(), Error> {
+        let job = Job::prepare(call)?;
+        let prefix = "IPAM client initialization error";
+        job.run(job.config.del_timeout, prefix, async |store| {
+            each(job.ranges(), |range| async move {
+                store
+                    .release(&range, &call.container_id, &call.ifname)
+                    .await
+            })
+            .await
+        })
+    }
+
+    fn check(&mut self, call: &Call) -> Result<(), Error> {
+        let job = Job::prepare(call)?;
+        let previous = previous_addresses(&call.stdin)?.ok_or_else(|| {
+            Error::new(
+                Code::InvalidConfig,
+                "CHECK needs the result of ADD as prevResult",
+            )
+        })?;
+        let addresses: Vec<IpAddr> = previous.iter().map(|shown| shown.address.addr()).collect();
+        job.run(QUICK, "IPAM client initialization error", async |store| {
+            each(job.ranges(), |range| {
+                let addresses = &addresses;
+                async move {
+                    let (container, interface) = (&call.container_id, &call.ifname);
+                    store.verify(&range, container, interface, addresses).await
+                }
+            })
+            .await
+        })
+    }
+
+    fn gc(&mut self, call: &Call) -> Result<(), Error> {
+        // Without a list nobody said what is still there.
+        let Some(valid) = valid_attachments(&call.stdin)? else {
+            return Ok(());
+        };
+        let job = Job::prepare(call)?;
+        let Some(node) = job.node.as_deref() else {
+            return Ok(());
+        };
+        let valid: BTreeSet<String> = valid.into_iter().map(|valid| valid.container_id).collect();
+        if valid.is_empty() {
+            return Ok(());
+        }
+        job.run(QUICK, "IPAM client initialization error", async |store| {
+            each(job.ranges(), |range| {
+                let valid = &valid;
+                async move { store.collect(&range, node, valid).await }
+            })
+            .await
+        })
+    }
+
+    fn status(&mut self, call: &Call) -> Result<(), Error> {
+        let unavailable = |error: Error| Error {
+            code: Code::NotAvailable,
+            ..error
+        };
+        let job = Job::prepare(call).map_err(unavailable)?;
+        if job.config.ranges.is_empty() {
+            return Ok(());
+        }
+        let has_free = job.run(QUICK, "IPAM client initialization error", async |store| {
+            for range in job.ranges() {
+                if store.has_free(&range).await.map_err(failed)? {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        });
+        match has_free.map_err(unavailable)? {
+            true => Ok(()),
+            false => Err(Error::new(
+                Code::NotAvailable,
+                "every range of the network is full",
+            )),
+        }
+    }
+
+    fn is_own_netns(&self, netns: &str) -> bool {
+        node::is_own_netns(Path::new(netns))
+    }
+}

@@ -1,0 +1,117 @@
+//! I/O: where the plugin keeps its records: what any store must be able to do.
+//!
+//! The plugin decides nothing about addresses that a store does not confirm: an address is given out
+//! only when the store has recorded it for this very container, and a call that fails takes back
+//! what it wrote, or leaves what the reconciler finds.
+
+pub mod kubernetes;
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use crate::config::RangeConfig;
+use crate::pod::PodRef;
+
+/// For whom an address is allocated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attachment {
+    /// `CNI_CONTAINERID`.
+    pub container: String,
+    /// `CNI_IFNAME`.
+    pub interface: String,
+    /// The pod, from `CNI_ARGS`.
+    pub pod: PodRef,
+    /// The pod's uid, where the runtime says it.
+    pub pod_uid: Option<String>,
+    /// The node that this runs on, where it is known.
+    pub node: Option<String>,
+}
+
+/// Whether addresses are unique across all ranges of a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overlap {
+    /// A claim protects the address in every range of the network.
+    Protected,
+    /// Each range stands for itself.
+    Ignored,
+}
+
+/// One range of a network, as a store files it.
+#[derive(Debug, Clone, Copy)]
+pub struct Range<'a> {
+    /// `network_name`; empty for the unnamed network.
+    pub network: &'a str,
+    /// The node whose slice this is, if the range is one.
+    pub slice_of: Option<&'a str>,
+    /// The range, its window and its exclusions.
+    pub config: &'a RangeConfig,
+    /// Whether other ranges matter.
+    pub overlap: Overlap,
+}
+
+/// Why a store could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no free address.
+    #[error("{0}")]
+    Exhausted(String),
+    /// The store refused or could not be reached.
+    #[error("{0}")]
+    Call(#[from] crate::client::CallError),
+    /// Others kept taking what was chosen, until the time was over.
+    #[error("no address could be recorded in pool {pool} in time: {last}")]
+    Contended {
+        /// Which pool.
+        pool: String,
+        /// What stood in the way last.
+        last: String,
+    },
+    /// What is recorded is not what it should be.
+    #[error("{0}")]
+    Mismatch(String),
+}
+
+/// What the plugin needs of a store.
+#[expect(
+    async_fn_in_trait,
+    reason = "one call, one thread: nothing asks whether futures are Send"
+)]
+pub trait Store {
+    /// Allocates an address of the range, or finds the one that this attachment has already.
+    ///
+    /// Addresses to `avoid` are those that the same call has from other ranges.
+    async fn acquire(
+        &self,
+        range: &Range<'_>,
+        attachment: &Attachment,
+        avoid: &BTreeSet<IpAddr>,
+    ) -> Result<IpAddr, Error>;
+
+    /// Frees what a container's interface holds of the range; nothing is a success.
+    async fn release(
+        &self,
+        range: &Range<'_>,
+        container: &str,
+        interface: &str,
+    ) -> Result<(), Error>;
+
+    /// Checks that the attachment holds one of these addresses in the range, and only it.
+    async fn verify(
+        &self,
+        range: &Range<'_>,
+        container: &str,
+        interface: &str,
+        addresses: &[IpAddr],
+    ) -> Result<(), Error>;
+
+    /// Frees what containers of this node hold of the range, other than the valid ones.
+    async fn collect(
+        &self,
+        range: &Range<'_>,
+        node: &str,
+        valid: &BTreeSet<String>,
+    ) -> Result<(), Error>;
+
+    /// Whether an address of the range could be allocated now.
+    async fn has_free(&self, range: &Range<'_>) -> Result<bool, Error>;
+}

@@ -1,0 +1,187 @@
+//! I/O: records in Kubernetes custom resources, beside the Go program's.
+//!
+//! No lease: every write is guarded by what was read. With overlapping-range protection, creating
+//! the reservation *is* the claim; the pool's entry records it. Each `add` to a pool tests that its
+//! key is free, whatever else guards the patch.
+
+mod acquire;
+mod claims;
+mod pools;
+mod release;
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use crate::client::{self, Client};
+use crate::ip;
+use crate::record::{Entry, ObjectId};
+use crate::store::{Attachment, Error, Overlap, Range, Store};
+
+/// The label of a reservation that says for which pool it was made.
+pub const POOL_LABEL: &str = "whereabouts.cni.cncf.io/pool";
+/// The label that says on which node its container runs.
+pub const NODE_LABEL: &str = "whereabouts.cni.cncf.io/node";
+/// The label that says for which container it was made: the id's first 63 characters.
+pub const CONTAINER_LABEL: &str = "whereabouts.cni.cncf.io/container";
+
+/// The longest value of a label (Kubernetes, Labels and Selectors).
+const MAX_LABEL: usize = 63;
+
+/// The custom resources of one namespace.
+#[derive(Clone)]
+pub struct Kubernetes {
+    client: Client,
+    namespace: String,
+}
+
+impl Kubernetes {
+    /// Uses the records of this namespace.
+    #[must_use]
+    pub fn new(client: Client, namespace: String) -> Self {
+        Self { client, namespace }
+    }
+
+    fn id(&self, name: String) -> ObjectId {
+        ObjectId {
+            namespace: self.namespace.as_str().into(),
+            name: name.into(),
+        }
+    }
+
+    fn pool_id(&self, range: &Range<'_>) -> ObjectId {
+        let parts = [range.network, range.slice_of.unwrap_or_default()];
+        let parts = parts
+            .into_iter()
+            .filter(|part| !part.is_empty())
+            .map(ToOwned::to_owned);
+        let name: Vec<String> = parts.chain([range.config.range.name()]).collect();
+        self.id(name.join("-"))
+    }
+
+    fn reservation_id(&self, range: &Range<'_>, address: IpAddr) -> ObjectId {
+        let name = ip::name_of(address);
+        let network = range.network;
+        self.id(if network.is_empty() {
+            name
+        } else {
+            format!("{network}-{name}")
+        })
+    }
+}
+
+/// The namespace of a kubeconfig's current context, in which the records are.
+///
+/// # Errors
+/// When the file cannot be read or names no context.
+pub fn namespace_of(kubeconfig: &std::path::Path) -> Result<String, String> {
+    let read = kube::config::Kubeconfig::read_from(kubeconfig);
+    let config = read.map_err(|error| client::kubeconfig_problem(&error))?;
+    let current = config.current_context.unwrap_or_default();
+    let context = config
+        .contexts
+        .into_iter()
+        .find(|context| context.name == current);
+    let context = context.and_then(|context| context.context);
+    let context = context.ok_or("k8s config: namespace not present in context")?;
+    Ok(context
+        .namespace
+        .filter(|name| !name.is_empty())
+        .unwrap_or("kube-system".to_owned()))
+}
+
+/// A text as the value of a label.
+fn label(text: &str) -> String {
+    let short: String = text.chars().take(MAX_LABEL).collect();
+    short
+        .trim_matches(|c: char| !c.is_ascii_alphanumeric())
+        .to_owned()
+}
+
+/// Whether an entry is that of a container's interface; entries of old versions name none.
+fn is_of(entry: &Entry, container: &str, interface: &str) -> bool {
+    let interface_fits = entry
+        .owner
+        .interface
+        .as_deref()
+        .is_none_or(|name| name == interface);
+    interface_fits && entry.raw.contains(container) && pools::container_of(entry) == container
+}
+
+impl Store for Kubernetes {
+    async fn acquire(
+        &self,
+        range: &Range<'_>,
+        attachment: &Attachment,
+        avoid: &BTreeSet<IpAddr>,
+    ) -> Result<IpAddr, Error> {
+        acquire::acquire(self, range, attachment, avoid).await
+    }
+
+    async fn release(
+        &self,
+        range: &Range<'_>,
+        container: &str,
+        interface: &str,
+    ) -> Result<(), Error> {
+        release::release(self, range, container, interface).await
+    }
+
+    async fn verify(
+        &self,
+        range: &Range<'_>,
+        container: &str,
+        interface: &str,
+        addresses: &[IpAddr],
+    ) -> Result<(), Error> {
+        let pool = self.pool_id(range);
+        let found = self.read_pool(&pool).await?;
+        let entries = found.iter().flat_map(|found| &found.entries);
+        let mut own = entries.filter(|entry| is_of(entry, container, interface));
+        let held = own.find(|entry| {
+            entry
+                .address
+                .as_ref()
+                .is_ok_and(|at| addresses.contains(at))
+        });
+        let Some(held) = held else {
+            return Err(Error::Mismatch(format!(
+                "pool {pool} records none of {addresses:?} for container {container} on {interface}"
+            )));
+        };
+        let Ok(address) = held.address.as_ref().map(|address| *address) else {
+            return Ok(());
+        };
+        if range.overlap == Overlap::Protected {
+            let id = self.reservation_id(range, address);
+            let owner = self.read_claim(&id).await?.map(|claim| claim.podref);
+            if owner.as_deref() != held.owner.pod.as_ref().map(ToString::to_string).as_deref() {
+                return Err(Error::Mismatch(match owner {
+                    Some(owner) => format!("reservation {id} belongs to {owner}"),
+                    None => format!("reservation {id} is missing"),
+                }));
+            }
+        }
+        Ok(())
+    }
+
+    async fn collect(
+        &self,
+        range: &Range<'_>,
+        node: &str,
+        valid: &BTreeSet<String>,
+    ) -> Result<(), Error> {
+        release::collect(self, range, node, valid).await
+    }
+
+    async fn has_free(&self, range: &Range<'_>) -> Result<bool, Error> {
+        let Ok(window) = &range.config.window else {
+            return Ok(false);
+        };
+        let pool = self.read_pool(&self.pool_id(range)).await?;
+        let taken = pool.iter().flat_map(|found| &found.entries);
+        let taken = taken
+            .filter_map(|entry| entry.address.as_ref().ok().copied())
+            .collect();
+        Ok(window.lowest(&taken).is_ok())
+    }
+}

@@ -1,0 +1,370 @@
+//! I/O: ADD for one range: choose, claim, record, confirm.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use serde_json::{Value, json};
+
+use super::pools::Change;
+use super::{Kubernetes, claims::Claim, is_of};
+use crate::allocate::Window;
+use crate::client::CallError;
+use crate::record::{Entry, ObjectId, Pool, PoolObject};
+use crate::retry;
+use crate::store::{Attachment, Error, Overlap, Range};
+
+/// By how many addresses the choice grows with each conflict, and how far: many at once then
+/// choose differently, and addresses stay compact.
+const SPREAD_STEP: usize = 4;
+const MAX_SPREAD: usize = 96;
+
+/// How one attempt to get an address ended.
+enum Attempt {
+    /// It is recorded, and the claim is ours.
+    Done,
+    /// Somebody else has it.
+    Lost(String),
+}
+
+/// Allocates an address, or finds the one that the attachment has.
+pub(super) async fn acquire(
+    store: &Kubernetes,
+    range: &Range<'_>,
+    attachment: &Attachment,
+    avoid: &BTreeSet<IpAddr>,
+) -> Result<IpAddr, Error> {
+    let pool_id = store.pool_id(range);
+    let window = range
+        .config
+        .window
+        .as_ref()
+        .map_err(|reason| Error::Exhausted(reason.clone()))?;
+    let mut lost = BTreeSet::new();
+    let mut conflicts: usize = 0;
+    let mut pauses = retry::pauses(retry::Patience::UntilTheDeadline);
+    loop {
+        let Some(found) = store.read_pool(&pool_id).await? else {
+            store
+                .create_pool(&pool_id, &range.config.range.to_string())
+                .await?;
+            continue;
+        };
+        check_range(&found.pool, range)?;
+        let (address, attempt) = match own_entry(&found, window, attachment, avoid) {
+            Some((entry, address)) => (
+                address,
+                take_over(store, range, &found.pool, entry, address, attachment).await?,
+            ),
+            None => {
+                let address = choose(window, &found, avoid, &lost, conflicts)?;
+                (
+                    address,
+                    take(store, range, &found.pool, address, attachment).await?,
+                )
+            }
+        };
+        let Attempt::Lost(last) = attempt else {
+            return Ok(address);
+        };
+        tracing::debug!(%address, last, "Somebody else has it");
+        conflicts = conflicts.saturating_add(1);
+        lost.insert(address);
+        if range.overlap == Overlap::Protected {
+            lost.extend(store.claimed(range.network).await?);
+        }
+        match pauses.next() {
+            Some(pause) => tokio::time::sleep(pause).await,
+            None => {
+                return Err(Error::Contended {
+                    pool: pool_id.to_string(),
+                    last,
+                });
+            }
+        }
+    }
+}
+
+/// A pool of this name for another range would give the keys another meaning.
+fn check_range(pool: &Pool, range: &Range<'_>) -> Result<(), Error> {
+    match &pool.range {
+        Ok(recorded) if *recorded == range.config.range => Ok(()),
+        _ => Err(Error::Mismatch(format!(
+            "pool {} is for the range {:?}, not {}",
+            pool.id, pool.range_text, range.config.range
+        ))),
+    }
+}
+
+/// The entry that this attachment has already, from this call's container or one before it.
+fn own_entry<'a>(
+    found: &'a PoolObject,
+    window: &Window,
+    attachment: &Attachment,
+    avoid: &BTreeSet<IpAddr>,
+) -> Option<(&'a Entry, IpAddr)> {
+    found.entries.iter().find_map(|entry| {
+        let address = *entry.address.as_ref().ok()?;
+        let same_pod = entry.owner.pod.as_ref() == Some(&attachment.pod);
+        // The Go program wrote no interface until 2024: such an entry is the pod's only one here.
+        let same_interface = match entry.owner.interface.as_deref() {
+            Some(interface) => interface == attachment.interface,
+            None => true,
+        };
+        let is_wanted = window.holds(address) && !avoid.contains(&address);
+        (same_pod && same_interface && is_wanted && may_take_over(entry, attachment))
+            .then_some((entry, address))
+    })
+}
+
+/// Whether the container that the entry names cannot run elsewhere any more.
+fn may_take_over(entry: &Entry, attachment: &Attachment) -> bool {
+    if is_of(entry, &attachment.container, &attachment.interface) {
+        return true;
+    }
+    let same_uid = match (&entry.owner.uid, &attachment.pod_uid) {
+        (Some(recorded), Some(ours)) => **recorded == **ours,
+        _ => true,
+    };
+    let raw: Value = serde_json::from_str(&entry.raw).unwrap_or_default();
+    let node = raw.pointer("/owner/nodename").and_then(Value::as_str);
+    same_uid || (node.is_some() && node == attachment.node.as_deref())
+}
+
+/// What is recorded of an attachment.
+fn entry_of(attachment: &Attachment) -> Value {
+    let Attachment {
+        container,
+        interface,
+        pod,
+        pod_uid,
+        node,
+    } = attachment;
+    let mut owner = json!({ "id": container });
+    for (member, value) in [("poduid", pod_uid), ("nodename", node)] {
+        if let Some(value) = value {
+            owner[member] = json!(value);
+        }
+    }
+    json!({"id": container, "podref": pod.to_string(), "ifname": interface, "owner": owner})
+}
+
+/// The lowest free address; after conflicts one of the lowest, so that many at once part ways.
+fn choose(
+    window: &Window,
+    found: &PoolObject,
+    avoid: &BTreeSet<IpAddr>,
+    lost: &BTreeSet<IpAddr>,
+    conflicts: usize,
+) -> Result<IpAddr, Error> {
+    let recorded = found
+        .entries
+        .iter()
+        .filter_map(|entry| entry.address.as_ref().ok().copied());
+    let taken: BTreeSet<IpAddr> = recorded
+        .chain(avoid.iter().copied())
+        .chain(lost.iter().copied())
+        .collect();
+    let spread = conflicts.saturating_mul(SPREAD_STEP).min(MAX_SPREAD);
+    let free: Vec<IpAddr> = window.free(&taken).take(spread.saturating_add(1)).collect();
+    match free.get(retry::random_below(free.len())) {
+        Some(address) => Ok(*address),
+        None => window
+            .lowest(&taken)
+            .map_err(|full| Error::Exhausted(full.to_string())),
+    }
+}
+
+/// Claims and records a free address.
+async fn take(
+    store: &Kubernetes,
+    range: &Range<'_>,
+    pool: &Pool,
+    address: IpAddr,
+    attachment: &Attachment,
+) -> Result<Attempt, Error> {
+    let claim = match range.overlap {
+        Overlap::Ignored => None,
+        Overlap::Protected => match claim(store, range, pool, address, attachment).await? {
+            Ok(claim) => Some(claim),
+            Err(holder) => return Ok(Attempt::Lost(holder)),
+        },
+    };
+    let Some(offset) = range.config.range.offset_of(address) else {
+        return Err(Error::Mismatch(format!(
+            "{address} is outside of {}",
+            range.config.range
+        )));
+    };
+    let key = offset.to_string();
+    let recorded = record(store, pool, &key, attachment).await;
+    match (recorded, claim) {
+        (Ok(None), None) => Ok(Attempt::Done),
+        (Ok(None), Some(claim)) => confirm(store, pool, &key, &claim, attachment).await,
+        (Ok(Some(holder)), claim) => {
+            give_back(store, claim.as_ref()).await;
+            Ok(Attempt::Lost(holder))
+        }
+        (Err(error), claim) => {
+            take_back(store, &pool.id, &key, attachment).await;
+            give_back(store, claim.as_ref()).await;
+            Err(error.into())
+        }
+    }
+}
+
+/// Makes the claim, or finds one that an earlier attempt of the same attachment left; otherwise
+/// says who has it.
+async fn claim(
+    store: &Kubernetes,
+    range: &Range<'_>,
+    pool: &Pool,
+    address: IpAddr,
+    attachment: &Attachment,
+) -> Result<Result<Claim, String>, Error> {
+    let id = store.reservation_id(range, address);
+    if let Some(claim) = store.claim(&id, &pool.id, attachment).await? {
+        return Ok(Ok(claim));
+    }
+    match store.read_claim(&id).await? {
+        None => Ok(Err(format!("reservation {id} came and went"))),
+        Some(found) if found.is_of(attachment) && !found.may_run_elsewhere(attachment) => {
+            match store.renew(&found, &pool.id, attachment).await {
+                Ok(claim) => Ok(Ok(claim)),
+                Err(error) if error.cause.is_conflict() => Ok(Err(error.to_string())),
+                Err(error) => Err(error.into()),
+            }
+        }
+        Some(found) => Ok(Err(format!("reservation {id} belongs to {}", found.podref))),
+    }
+}
+
+/// Records the entry under a key that is free; otherwise says who has it.
+async fn record(
+    store: &Kubernetes,
+    pool: &Pool,
+    key: &str,
+    attachment: &Attachment,
+) -> Result<Option<String>, CallError> {
+    let mut pauses = retry::pauses(retry::Patience::UntilTheDeadline);
+    loop {
+        let change = Change::Add(key, entry_of(attachment));
+        let Err(error) = store.change(pool, change).await else {
+            return Ok(None);
+        };
+        if !error.cause.is_conflict() {
+            return Err(error);
+        }
+        // A test failed, or others changed the pool faster than the server could follow.
+        let now = store.read_pool(&pool.id).await?;
+        let Some(now) = now.filter(|now| now.pool.range_text == pool.range_text) else {
+            return Ok(Some(format!("pool {} was replaced", pool.id)));
+        };
+        if let Some(entry) = now.entries.iter().find(|entry| *entry.key == *key) {
+            let ours = is_of(entry, &attachment.container, &attachment.interface);
+            return Ok((!ours).then(|| format!("pool {} records it for another", pool.id)));
+        }
+        match pauses.next() {
+            Some(pause) => tokio::time::sleep(pause).await,
+            None => return Err(error),
+        }
+    }
+}
+
+/// Reads the claim again: the Go program's DEL deletes reservations by name, whoever owns them.
+async fn confirm(
+    store: &Kubernetes,
+    pool: &Pool,
+    key: &str,
+    claim: &Claim,
+    attachment: &Attachment,
+) -> Result<Attempt, Error> {
+    let mut held = store.read_claim(&claim.id).await;
+    if matches!(held, Ok(None)) {
+        held = store.claim(&claim.id, &pool.id, attachment).await;
+    }
+    match held {
+        Ok(Some(now)) if now.is_of(attachment) => Ok(Attempt::Done),
+        Ok(_) => {
+            take_back(store, &pool.id, key, attachment).await;
+            Ok(Attempt::Lost(format!(
+                "reservation {} was taken by another",
+                claim.id
+            )))
+        }
+        Err(error) => {
+            take_back(store, &pool.id, key, attachment).await;
+            give_back(store, Some(claim)).await;
+            Err(error.into())
+        }
+    }
+}
+
+/// Makes an entry of the same attachment ours, with its claim.
+async fn take_over(
+    store: &Kubernetes,
+    range: &Range<'_>,
+    pool: &Pool,
+    entry: &Entry,
+    address: IpAddr,
+    attachment: &Attachment,
+) -> Result<Attempt, Error> {
+    if range.overlap == Overlap::Protected {
+        // The claim first: without it the address may be somebody else's by now.
+        let id = store.reservation_id(range, address);
+        let held = match store.read_claim(&id).await? {
+            None => store.claim(&id, &pool.id, attachment).await?,
+            Some(found)
+                if found.podref == attachment.pod.to_string()
+                    && found
+                        .interface
+                        .as_deref()
+                        .is_none_or(|name| name == attachment.interface) =>
+            {
+                match store.renew(&found, &pool.id, attachment).await {
+                    Ok(claim) => Some(claim),
+                    Err(error) if error.cause.is_conflict() => None,
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            Some(_) => None,
+        };
+        if held.is_none() {
+            return Ok(Attempt::Lost(format!(
+                "reservation {id} belongs to another"
+            )));
+        }
+    }
+    let new = entry_of(attachment);
+    if serde_json::from_str::<Value>(&entry.raw).is_ok_and(|old| old == new) {
+        return Ok(Attempt::Done);
+    }
+    match store.change(pool, Change::Replace(entry, new)).await {
+        Ok(()) => Ok(Attempt::Done),
+        Err(error) if error.cause.is_conflict() => Ok(Attempt::Lost(error.to_string())),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// After a failure: takes the entry out again if it was recorded all the same.
+async fn take_back(store: &Kubernetes, pool: &ObjectId, key: &str, attachment: &Attachment) {
+    let Ok(Some(now)) = store.read_pool(pool).await else {
+        return;
+    };
+    let ours = now.entries.iter().find(|entry| {
+        *entry.key == *key && is_of(entry, &attachment.container, &attachment.interface)
+    });
+    if let Some(entry) = ours
+        && let Err(error) = store.change(&now.pool, Change::Remove(entry)).await
+    {
+        tracing::warn!(%pool, key, %error, "An entry is left for the reconciler");
+    }
+}
+
+/// After a failure: deletes the claim again.
+async fn give_back(store: &Kubernetes, claim: Option<&Claim>) {
+    if let Some(claim) = claim
+        && let Err(error) = store.drop_claim(claim).await
+    {
+        tracing::warn!(reservation = %claim.id, %error, "A claim is left for the reconciler");
+    }
+}

@@ -1,0 +1,241 @@
+//! I/O: claims, which are reservations.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use kube::api::{
+    DeleteParams, GetParams, ListParams, PatchParams, PostParams, Preconditions, Resource,
+};
+use kube::core::{PartialObjectMeta, Request};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{CONTAINER_LABEL, Kubernetes, NODE_LABEL, POOL_LABEL, label};
+use crate::api::{OverlappingRangeIPReservation, OverlappingRangeIPReservationSpec};
+use crate::client::{Call, CallError};
+use crate::reconcile::RESERVATIONS;
+use crate::record::{ObjectId, readings};
+use crate::store::Attachment;
+
+/// A reservation as the store has it.
+#[derive(Debug, Clone)]
+pub(super) struct Claim {
+    pub(super) id: ObjectId,
+    uid: String,
+    resource_version: String,
+    pub(super) podref: String,
+    pub(super) interface: Option<String>,
+    pub(super) container: Option<String>,
+    pub(super) node: Option<String>,
+}
+
+impl Claim {
+    fn of(object: OverlappingRangeIPReservation, id: ObjectId) -> Self {
+        let OverlappingRangeIPReservation { metadata, spec } = object;
+        let mut labels = metadata.labels.unwrap_or_default();
+        Self {
+            id,
+            uid: metadata.uid.unwrap_or_default(),
+            resource_version: metadata.resource_version.unwrap_or_default(),
+            podref: spec.podref,
+            interface: spec.ifname.filter(|name| !name.is_empty()),
+            container: spec.containerid.filter(|id| !id.is_empty()),
+            node: labels.remove(NODE_LABEL),
+        }
+    }
+
+    /// Whether it was made for this very attachment, by whatever version of either program.
+    ///
+    /// What it does not say does not count against it, except the interface: a pod's other
+    /// interfaces have claims of their own.
+    pub(super) fn is_of(&self, attachment: &Attachment) -> bool {
+        self.podref == attachment.pod.to_string()
+            && self.interface.as_ref() == Some(&attachment.interface)
+    }
+
+    /// Whether its container can run on another node.
+    pub(super) fn may_run_elsewhere(&self, attachment: &Attachment) -> bool {
+        let node = attachment.node.as_deref().map(label);
+        self.node.is_some()
+            && self.node != node
+            && self.container.as_ref() != Some(&attachment.container)
+    }
+}
+
+fn labels(pool: &ObjectId, attachment: &Attachment) -> BTreeMap<String, String> {
+    let mut labels = BTreeMap::from([
+        (POOL_LABEL.to_owned(), label(&pool.name)),
+        (CONTAINER_LABEL.to_owned(), label(&attachment.container)),
+    ]);
+    if let Some(node) = &attachment.node {
+        labels.insert(NODE_LABEL.to_owned(), label(node));
+    }
+    labels
+}
+
+fn spec(attachment: &Attachment) -> OverlappingRangeIPReservationSpec {
+    OverlappingRangeIPReservationSpec {
+        podref: attachment.pod.to_string(),
+        ifname: Some(attachment.interface.clone()),
+        containerid: Some(attachment.container.clone()),
+    }
+}
+
+impl Kubernetes {
+    fn reservations(&self) -> Request {
+        Request::new(OverlappingRangeIPReservation::url_path(
+            &(),
+            Some(&self.namespace),
+        ))
+    }
+
+    /// Claims an address; `None` when it is claimed already.
+    pub(super) async fn claim(
+        &self,
+        id: &ObjectId,
+        pool: &ObjectId,
+        attachment: &Attachment,
+    ) -> Result<Option<Claim>, CallError> {
+        let object = id.to_string();
+        let call = Call {
+            verb: "create",
+            resource: RESERVATIONS,
+            object: &object,
+        };
+        let mut new = OverlappingRangeIPReservation::new(&id.name, spec(attachment));
+        new.metadata.namespace = Some(self.namespace.clone());
+        new.metadata.labels = Some(labels(pool, attachment));
+        let body = serde_json::to_vec(&new).map_err(|error| call.unreadable(error))?;
+        let request = self.reservations().create(&PostParams::default(), body);
+        match self.client.call(&call, request).await {
+            Ok(created) => Ok(Some(Claim::of(created, id.clone()))),
+            Err(error) if error.cause.is_already_there() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads the claim of an address; `None` when there is none.
+    pub(super) async fn read_claim(&self, id: &ObjectId) -> Result<Option<Claim>, CallError> {
+        let object = id.to_string();
+        let call = Call {
+            verb: "get",
+            resource: RESERVATIONS,
+            object: &object,
+        };
+        let request = self.reservations().get(&id.name, &GetParams::default());
+        match self.client.call(&call, request).await {
+            Ok(found) => Ok(Some(Claim::of(found, id.clone()))),
+            Err(error) if error.cause.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes a claim of the same attachment ours, and writes it, so that a delete which was guarded
+    /// by what it was before fails.
+    pub(super) async fn renew(
+        &self,
+        claim: &Claim,
+        pool: &ObjectId,
+        attachment: &Attachment,
+    ) -> Result<Claim, CallError> {
+        let object = claim.id.to_string();
+        let call = Call {
+            verb: "patch",
+            resource: RESERVATIONS,
+            object: &object,
+        };
+        let change = json!({
+            "metadata": {
+                "uid": claim.uid,
+                "resourceVersion": claim.resource_version,
+                "labels": labels(pool, attachment),
+                // A value of its own each time: a patch that changes nothing is no write.
+                "annotations": {"whereabouts.cni.cncf.io/renewed-from": claim.resource_version},
+            },
+            "spec": spec(attachment),
+        });
+        let patch = kube::api::Patch::Merge(&change);
+        let request = self
+            .reservations()
+            .patch(&claim.id.name, &PatchParams::default(), &patch);
+        let renewed = self.client.call(&call, request).await?;
+        Ok(Claim::of(renewed, claim.id.clone()))
+    }
+
+    /// Deletes a claim, if it is still the object that was read; whether it is gone.
+    pub(super) async fn drop_claim(&self, claim: &Claim) -> Result<bool, CallError> {
+        let object = claim.id.to_string();
+        let call = Call {
+            verb: "delete",
+            resource: RESERVATIONS,
+            object: &object,
+        };
+        let params = DeleteParams::default().preconditions(Preconditions {
+            uid: Some(claim.uid.clone()),
+            resource_version: Some(claim.resource_version.clone()),
+        });
+        let request = self.reservations().delete(&claim.id.name, &params);
+        match self.client.stream(&call, request, |_| Ok(())).await {
+            Ok(()) => Ok(true),
+            Err(error) if error.cause.is_not_found() => Ok(true),
+            Err(error) if error.cause.is_conflict() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The addresses of this network that are claimed, by whomever.
+    pub(super) async fn claimed(&self, network: &str) -> Result<Vec<IpAddr>, CallError> {
+        #[derive(Deserialize)]
+        struct List {
+            items: Vec<PartialObjectMeta>,
+        }
+        let call = Call {
+            verb: "list",
+            resource: RESERVATIONS,
+            object: "",
+        };
+        // From the server's cache: a claim that is missing there only costs another try.
+        let params = ListParams::default().match_any();
+        let list: List = self
+            .client
+            .call(&call, self.reservations().list_metadata(&params))
+            .await?;
+        let names = list.items.into_iter().filter_map(|item| item.metadata.name);
+        let of_network = |name: String| {
+            let readings = readings(&name).into_iter();
+            readings
+                .filter(|(of, _)| *of == network)
+                .map(|(_, address)| address)
+                .collect()
+        };
+        Ok(names
+            .flat_map(|name| -> Vec<IpAddr> { of_network(name) })
+            .collect())
+    }
+
+    /// The claims made for a container.
+    pub(super) async fn claims_of(&self, container: &str) -> Result<Vec<Claim>, CallError> {
+        #[derive(Deserialize)]
+        struct List {
+            items: Vec<OverlappingRangeIPReservation>,
+        }
+        let call = Call {
+            verb: "list",
+            resource: RESERVATIONS,
+            object: "",
+        };
+        let params =
+            ListParams::default().labels(&format!("{CONTAINER_LABEL}={}", label(container)));
+        let list: List = self
+            .client
+            .call(&call, self.reservations().list(&params))
+            .await?;
+        let claims = list.items.into_iter().map(|item| {
+            let id = self.id(item.metadata.name.clone().unwrap_or_default());
+            Claim::of(item, id)
+        });
+        Ok(claims
+            .filter(|claim| claim.container.as_deref() == Some(container))
+            .collect())
+    }
+}

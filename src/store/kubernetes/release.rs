@@ -1,0 +1,123 @@
+//! I/O: DEL and GC for one range.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::pools::{Change, container_of};
+use super::{Kubernetes, is_of};
+use crate::record::{Entry, PoolObject, readings};
+use crate::retry;
+use crate::store::{Error, Overlap, Range};
+
+/// Frees what a container's interface holds: its claim first, then the entry, so that a claim
+/// which the pod's next container renews meanwhile survives.
+pub(super) async fn release(
+    store: &Kubernetes,
+    range: &Range<'_>,
+    container: &str,
+    interface: &str,
+) -> Result<(), Error> {
+    take_out(store, range, |entry| is_of(entry, container, interface)).await?;
+    if range.overlap == Overlap::Ignored {
+        return Ok(());
+    }
+    // Claims that never reached a pool.
+    for claim in store.claims_of(container).await? {
+        let of_range = readings(&claim.id.name)
+            .into_iter()
+            .any(|(network, address)| {
+                network == range.network && range.config.range.contains(address)
+            });
+        let of_interface = claim
+            .interface
+            .as_deref()
+            .is_none_or(|name| name == interface);
+        if of_range && of_interface {
+            store.drop_claim(&claim).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Frees what containers of this node hold, other than the valid ones.
+pub(super) async fn collect(
+    store: &Kubernetes,
+    range: &Range<'_>,
+    node: &str,
+    valid: &BTreeSet<String>,
+) -> Result<(), Error> {
+    if valid.is_empty() || node.is_empty() {
+        return Ok(());
+    }
+    take_out(store, range, |entry| {
+        let raw: Value = serde_json::from_str(&entry.raw).unwrap_or_default();
+        let text = |pointer| {
+            raw.pointer(pointer)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+        };
+        let id = text("/id");
+        // What stands beside an id that was rewritten speaks of the container before.
+        text("/owner/id") == id && text("/owner/nodename") == node && !valid.contains(id)
+    })
+    .await
+}
+
+/// Takes all entries out that are `meant`, each with its claim.
+async fn take_out(
+    store: &Kubernetes,
+    range: &Range<'_>,
+    meant: impl Fn(&Entry) -> bool,
+) -> Result<(), Error> {
+    let pool_id = store.pool_id(range);
+    let mut pauses = retry::pauses(retry::Patience::UntilTheDeadline);
+    loop {
+        let Some(found) = store.read_pool(&pool_id).await? else {
+            return Ok(());
+        };
+        let mut last = None;
+        for entry in found.entries.iter().filter(|entry| meant(entry)) {
+            last = take_out_one(store, range, &found, entry).await?.or(last);
+        }
+        let Some(last) = last else { return Ok(()) };
+        match pauses.next() {
+            Some(pause) => tokio::time::sleep(pause).await,
+            None => {
+                return Err(Error::Contended {
+                    pool: pool_id.to_string(),
+                    last,
+                });
+            }
+        }
+    }
+}
+
+/// Takes one entry out; a conflict is said and looked at again.
+async fn take_out_one(
+    store: &Kubernetes,
+    range: &Range<'_>,
+    found: &PoolObject,
+    entry: &Entry,
+) -> Result<Option<String>, Error> {
+    if let (Overlap::Protected, Ok(address)) = (range.overlap, &entry.address) {
+        let id = store.reservation_id(range, *address);
+        let claim = store.read_claim(&id).await?.filter(|claim| {
+            let pod = entry.owner.pod.as_ref().map(ToString::to_string);
+            let container = container_of(entry);
+            // The Go program names no container; its pod and interface have to do.
+            let interface = entry.owner.interface.as_deref();
+            Some(claim.podref.as_str()) == pod.as_deref()
+                && claim.container.as_deref().is_none_or(|id| id == container)
+                && (claim.interface.is_none() || claim.interface.as_deref() == interface)
+        });
+        if let Some(claim) = claim {
+            store.drop_claim(&claim).await?;
+        }
+    }
+    match store.change(&found.pool, Change::Remove(entry)).await {
+        Ok(()) => Ok(None),
+        Err(error) if error.cause.is_conflict() => Ok(Some(error.to_string())),
+        Err(error) => Err(error.into()),
+    }
+}
