@@ -24,8 +24,12 @@ help: ## List what make can do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
-build: ## Build the program: target/release/ip-reconciler
+build: ## Build the programs: target/release/ip-reconciler and whereabouts
 	$(CARGO) build --locked --release
+
+.PHONY: static
+static: ## Build both programs statically linked, for images
+	RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --locked --release --target $(shell rustc -vV | sed -n 's/^host: //p')
 
 .PHONY: demo
 demo: demo-build ## Watch the program clean up after a crashed node, on a real control plane

@@ -12,8 +12,11 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use crate::cni::args::Args;
-use crate::cni::{Address, Dns, Route, Version, args, parse_address, parse_cidr};
+use crate::cni::{Address, Dns, Route, Version, args};
+use crate::ip::{IpRange, parse_address};
 
 pub use ranges::RangeConfig;
 use raw::{Ipam, Kubernetes, StaticAddress};
@@ -274,6 +277,12 @@ fn statics(
         return Err(Error::TooManyAddresses(version));
     }
     Ok(addresses)
+}
+
+/// An address with its prefix length, in any spelling that the Go program takes.
+fn parse_cidr(text: &str) -> Option<IpNet> {
+    let range: IpRange = text.parse().ok()?;
+    IpNet::new(range.address_at(0)?, range.prefix_len()).ok()
 }
 
 fn timeout(setting: &'static str, value: &str, default: Duration) -> Result<Duration, Error> {

@@ -137,7 +137,7 @@ impl Whereabouts {
                             tracing::warn!(%error, "An address is left for the reconciler");
                         }
                     }
-                    return Err(failed(error));
+                    return Err(failed(&error));
                 }
             }
         }
@@ -145,7 +145,7 @@ impl Whereabouts {
     }
 }
 
-fn failed(error: store::Error) -> Error {
+fn failed(error: &store::Error) -> Error {
     Error::internal(format!("error at storage engine: {error}"))
 }
 
@@ -266,19 +266,23 @@ impl Plugin for Whereabouts {
         }
         let has_free = job.run(QUICK, "IPAM client initialization error", async |store| {
             for range in job.ranges() {
-                if store.has_free(&range).await.map_err(failed)? {
+                if store
+                    .has_free(&range)
+                    .await
+                    .map_err(|error| failed(&error))?
+                {
                     return Ok(true);
                 }
             }
             Ok(false)
         });
-        match has_free.map_err(unavailable)? {
-            true => Ok(()),
-            false => Err(Error::new(
-                Code::NotAvailable,
-                "every range of the network is full",
-            )),
+        if has_free.map_err(unavailable)? {
+            return Ok(());
         }
+        Err(Error::new(
+            Code::NotAvailable,
+            "every range of the network is full",
+        ))
     }
 
     fn is_own_netns(&self, netns: &str) -> bool {

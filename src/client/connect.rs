@@ -120,6 +120,7 @@ fn in_cluster(target: &Target) -> Result<(String, Config), ConnectError> {
 }
 
 /// Says why without quoting the file: a parser's message may show the line with a token in it.
+#[must_use]
 pub fn kubeconfig_problem(error: &KubeconfigError) -> String {
     match error {
         KubeconfigError::Parse(_) => "it is no kubeconfig in YAML or JSON".to_owned(),

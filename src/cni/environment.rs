@@ -238,6 +238,18 @@ mod tests {
     }
 
     #[test]
+    fn a_value_that_is_no_text_is_still_a_value() {
+        use std::os::unix::ffi::OsStrExt;
+
+        let id = OsStr::from_bytes(b"c\xff");
+        let command = OsStr::new("DEL");
+        let variables = [("CNI_COMMAND", command), ("CNI_CONTAINERID", id)];
+        let error = variables.into_iter().collect::<Environment>().check();
+        let expected = invalid("invalid characters in containerID").with_details("c\u{fffd}");
+        assert_eq!(error, Err(expected));
+    }
+
+    #[test]
     fn identifiers_begin_with_a_letter_or_a_digit() {
         for text in ["a", "0", "Az09_.-", "a-", "0_."] {
             assert!(is_identifier(text), "{text:?}");

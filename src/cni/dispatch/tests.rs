@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::*;
 use crate::cni::Address;
 
+mod netns;
 mod properties;
 mod versions;
 
@@ -386,39 +387,4 @@ fn a_result_that_the_version_cannot_hold_is_an_error() {
     given.plugin.result = IpamResult::default();
     let expected = said(999, "cannot convert: no valid IP addresses", "");
     assert_eq!(failure(&given.run()), expected);
-}
-
-#[test]
-fn the_plugins_own_namespace_gets_no_address() {
-    let msg = "plugin's netns and netns from CNI_NETNS should not be the same";
-    let own = |command| given(command).with("CNI_NETNS", OWN_NETNS);
-    assert_eq!(own("ADD").refused(), said(8, msg, ""));
-    let mut unsupported = own("ADD").version("9.9.9");
-    assert_eq!(failure(&unsupported.run()).0, 1);
-
-    for value in ["1", "true", "True", "TRUE"] {
-        for command in ["ADD", "DEL"] {
-            let mut given = own(command).with("CNI_NETNS_OVERRIDE", value);
-            assert_eq!(given.run().exit, 0, "{command} {value}");
-        }
-    }
-    for value in ["0", "yes", "2"] {
-        let refused = own("ADD").with("CNI_NETNS_OVERRIDE", value).refused();
-        assert_eq!(refused.0, 8, "{value}");
-    }
-}
-
-#[test]
-fn an_address_in_the_plugins_own_namespace_is_taken_back_all_the_same() {
-    let mut del = given("DEL").with("CNI_NETNS", OWN_NETNS);
-    assert_eq!(failure(&del.run()).0, 8);
-    assert_eq!(del.called(), ["del"]);
-
-    let busy = Error::new(Code::TryAgain, "busy");
-    let mut del = given("DEL").with("CNI_NETNS", OWN_NETNS).failing(busy);
-    assert_eq!(failure(&del.run()).0, 11);
-    for command in ["CHECK", "GC", "STATUS"] {
-        let mut given = given(command).with("CNI_NETNS", OWN_NETNS);
-        assert_eq!(given.run(), Reply::default(), "{command}");
-    }
 }

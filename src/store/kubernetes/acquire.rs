@@ -39,7 +39,7 @@ pub(super) async fn acquire(
         .window
         .as_ref()
         .map_err(|reason| Error::Exhausted(reason.clone()))?;
-    let mut lost = BTreeSet::new();
+    let mut unavailable = BTreeSet::new();
     let mut conflicts: usize = 0;
     let mut pauses = retry::pauses(retry::Patience::UntilTheDeadline);
     loop {
@@ -50,27 +50,25 @@ pub(super) async fn acquire(
             continue;
         };
         check_range(&found.pool, range)?;
-        let (address, attempt) = match own_entry(&found, window, attachment, avoid) {
-            Some((entry, address)) => (
+        let own = own_entry(&found, window, attachment, avoid);
+        let (address, attempt) = if let Some((entry, address)) = own {
+            let attempt = take_over(store, range, &found.pool, entry, address, attachment).await?;
+            (address, attempt)
+        } else {
+            let address = choose(window, &found, avoid, &unavailable, conflicts)?;
+            (
                 address,
-                take_over(store, range, &found.pool, entry, address, attachment).await?,
-            ),
-            None => {
-                let address = choose(window, &found, avoid, &lost, conflicts)?;
-                (
-                    address,
-                    take(store, range, &found.pool, address, attachment).await?,
-                )
-            }
+                take(store, range, &found.pool, address, attachment).await?,
+            )
         };
         let Attempt::Lost(last) = attempt else {
             return Ok(address);
         };
         tracing::debug!(%address, last, "Somebody else has it");
         conflicts = conflicts.saturating_add(1);
-        lost.insert(address);
+        unavailable.insert(address);
         if range.overlap == Overlap::Protected {
-            lost.extend(store.claimed(range.network).await?);
+            unavailable.extend(store.claimed(range.network).await?);
         }
         match pauses.next() {
             Some(pause) => tokio::time::sleep(pause).await,

@@ -51,7 +51,7 @@ impl Kubernetes {
         };
         let spec = IPPoolSpec {
             range: range.to_owned(),
-            allocations: Default::default(),
+            allocations: std::collections::BTreeMap::new(),
         };
         let mut pool = IPPool::new(&id.name, spec);
         pool.metadata.namespace = Some(self.namespace.clone());

@@ -46,6 +46,11 @@ pub(crate) struct Run {
 }
 
 impl Run {
+    /// A run of any program.
+    pub(crate) fn of(command: Command, input: String) -> Run {
+        Run { command, input }
+    }
+
     /// Adds arguments.
     pub(crate) fn args<const N: usize>(mut self, arguments: [&str; N]) -> Self {
         self.command.args(arguments);

@@ -1,0 +1,126 @@
+//! One CNI call, as a runtime makes it.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::support::cluster::Cluster;
+use crate::support::proxy::Proxy;
+use crate::support::run::{Outcome, Run, Running};
+
+/// A network configuration.
+#[derive(Clone)]
+pub(super) struct Network(Value);
+
+impl Network {
+    /// A network whose records are in this cluster.
+    pub(super) fn new(cluster: &Cluster, ipam: Value) -> Network {
+        Network::at(cluster.kubeconfig(), ipam)
+    }
+
+    /// The same behind a proxy.
+    pub(super) fn through(proxy: &Proxy, cluster: &Cluster, ipam: Value) -> Network {
+        Network::at(&proxy.kubeconfig(cluster, cluster.token()), ipam)
+    }
+
+    fn at(kubeconfig: &Path, mut ipam: Value) -> Network {
+        ipam["type"] = json!("whereabouts");
+        ipam["kubernetes"] = json!({ "kubeconfig": kubeconfig });
+        Network(json!({"cniVersion": "1.1.0", "name": "lan", "type": "macvlan", "ipam": ipam}))
+    }
+
+    /// With another member of `ipam`.
+    pub(super) fn with(&self, member: &str, value: Value) -> Network {
+        let mut network = self.clone();
+        network.0["ipam"][member] = value;
+        network
+    }
+
+    /// With another member at the top.
+    pub(super) fn top(&self, member: &str, value: Value) -> Network {
+        let mut network = self.clone();
+        network.0[member] = value;
+        network
+    }
+
+    /// With the result of ADD.
+    pub(super) fn previous(&self, result: &Value) -> Network {
+        self.top("prevResult", result.clone())
+    }
+}
+
+/// A call to be.
+pub(super) struct Call {
+    command: Command,
+    input: String,
+    pod: Option<(String, String)>,
+    uid: Option<String>,
+}
+
+/// Prepares a call for the container `c1` and its interface `net1`, on `node-a`.
+pub(super) fn call(command: &str, network: &Network) -> Call {
+    let mut process = Command::new(env!("CARGO_BIN_EXE_whereabouts"));
+    process
+        .env_clear()
+        .env("CNI_COMMAND", command)
+        .env("CNI_CONTAINERID", "c1")
+        .env("CNI_IFNAME", "net1")
+        .env("CNI_NETNS", "/var/run/netns/none")
+        .env("CNI_PATH", "/opt/cni/bin")
+        .env("NODENAME", "node-a");
+    Call {
+        command: process,
+        input: network.0.to_string(),
+        pod: None,
+        uid: None,
+    }
+}
+
+impl Call {
+    pub(super) fn container(self, id: &str) -> Call {
+        self.env("CNI_CONTAINERID", id)
+    }
+
+    pub(super) fn interface(self, name: &str) -> Call {
+        self.env("CNI_IFNAME", name)
+    }
+
+    pub(super) fn env(mut self, name: &str, value: &str) -> Call {
+        self.command.env(name, value);
+        self
+    }
+
+    /// For which pod; its uid is `uid-NAME` unless said otherwise.
+    pub(super) fn pod(mut self, namespace: &str, name: &str) -> Call {
+        self.pod = Some((namespace.to_owned(), name.to_owned()));
+        self
+    }
+
+    pub(super) fn uid(mut self, uid: &str) -> Call {
+        self.uid = Some(uid.to_owned());
+        self
+    }
+
+    pub(super) fn spawn(mut self) -> Running {
+        if let Some((namespace, name)) = &self.pod {
+            let uid = self.uid.unwrap_or_else(|| format!("uid-{name}"));
+            let args = format!(
+                "IgnoreUnknown=1;K8S_POD_NAMESPACE={namespace};K8S_POD_NAME={name};K8S_POD_UID={uid}"
+            );
+            self.command.env("CNI_ARGS", args);
+        }
+        Run::of(self.command, self.input).spawn()
+    }
+
+    pub(super) async fn run(self) -> Outcome {
+        self.spawn().wait().await
+    }
+}
+
+/// The addresses of a result, in their order.
+pub(super) fn addresses(result: &Value) -> Vec<String> {
+    let ips = result["ips"].as_array().unwrap().iter();
+    ips.map(|ip| ip["address"].as_str().unwrap().to_owned())
+        .collect()
+}
