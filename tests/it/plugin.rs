@@ -1,6 +1,7 @@
 //! The plugin as a process, against the real API server.
 
 mod call;
+mod neighbours;
 
 use std::collections::BTreeSet;
 

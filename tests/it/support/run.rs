@@ -122,6 +122,15 @@ impl Running {
         assert!(status.success(), "cannot send SIG{name}");
     }
 
+    /// Sends a signal to a program that may have ended on its own.
+    pub(crate) fn signal_if_running(&self, name: &str) {
+        let number = self.child.id().to_string();
+        let _ = Command::new("kill")
+            .args(["-s", name, &number])
+            .stderr(Stdio::null())
+            .status();
+    }
+
     /// Waits for the end of the program, in a way that lets the proxy of the same test work.
     pub(crate) async fn wait(mut self) -> Outcome {
         let status = loop {

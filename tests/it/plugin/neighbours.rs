@@ -1,0 +1,244 @@
+//! The plugin beside others: the Go program, its custom resource definitions, and processes that die.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use http::Method;
+use kube::Client;
+use serde_json::{Value, json};
+
+use super::call::{Network, addresses, call};
+use crate::support::cluster::Cluster;
+use crate::support::control_plane::Options;
+use crate::support::objects::{Object, entries, pod, pool, reservations, send};
+use crate::support::run::reconciler;
+
+const GROUP: &str = "/apis/whereabouts.cni.cncf.io/v1alpha1/namespaces/kube-system";
+
+/// The definitions of the Go program: they know no `owner`, so the API server drops it.
+async fn install_go_definitions(cluster: &Cluster) {
+    let text = || json!({"type": "string"});
+    let entry = json!({"type": "object", "required": ["id", "podref"],
+        "properties": {"id": text(), "podref": text(), "ifname": text()}});
+    let pool = json!({"type": "object", "required": ["allocations", "range"], "properties": {
+        "range": text(), "allocations": {"type": "object", "additionalProperties": entry}}});
+    let reservation = json!({"type": "object", "required": ["podref"],
+        "properties": {"podref": text(), "ifname": text(), "containerid": text()}});
+    for (plural, spec) in [
+        ("ippools", pool),
+        ("overlappingrangeipreservations", reservation),
+    ] {
+        let schema = json!({"type": "object", "properties": {"spec": spec}});
+        let versions = json!([{"name": "v1alpha1", "served": true, "storage": true,
+            "schema": {"openAPIV3Schema": schema}}]);
+        let name = format!("{plural}.whereabouts.cni.cncf.io");
+        let path = format!("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}");
+        let current = send(cluster.client(), Method::GET, &path, None)
+            .await
+            .unwrap();
+        let mut definition = current.clone();
+        definition["spec"]["versions"] = versions;
+        send(cluster.client(), Method::PUT, &path, Some(&definition))
+            .await
+            .unwrap();
+    }
+    // The API server takes a moment to serve the new schema.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+}
+
+#[tokio::test]
+async fn the_definitions_of_the_go_program_are_enough() {
+    let cluster = Cluster::separate(&Options::default()).await;
+    install_go_definitions(&cluster).await;
+    let network = Network::new(&cluster, json!({"range": "10.0.0.0/24"}));
+    let add = || call("ADD", &network).pod("default", "web");
+    assert_eq!(
+        addresses(&add().run().await.expect(0).json()),
+        ["10.0.0.1/24"]
+    );
+    let entry = entries(cluster.client(), "kube-system", "10.0.0.0-24").await["1"].clone();
+    assert_eq!(
+        entry,
+        json!({"id": "c1", "podref": "default/web", "ifname": "net1"})
+    );
+    let again = add().container("c2").run().await.expect(0);
+    assert_eq!(addresses(&again.json()), ["10.0.0.1/24"]);
+    let check = network.previous(&again.json());
+    call("CHECK", &check).container("c2").run().await.expect(0);
+    // Nothing names this node, so nothing is garbage.
+    let valid = network.top(
+        "cni.dev/valid-attachments",
+        json!([{"containerID": "x", "ifname": "y"}]),
+    );
+    call("GC", &valid).run().await.expect(0);
+    assert_eq!(reservations(cluster.client()).await.len(), 1);
+    call("DEL", &network).container("c2").run().await.expect(0);
+    assert!(reservations(cluster.client()).await.is_empty());
+    add().run().await.expect(0);
+    pod("default", "bystander").create(cluster.client()).await;
+    reconciler(cluster.kubeconfig()).output().await.expect(0);
+    assert!(
+        entries(cluster.client(), "kube-system", "10.0.0.0-24")
+            .await
+            .is_empty()
+    );
+}
+
+/// An ADD as the Go program makes it: the pool with a test on its version, then the reservation.
+async fn go_add(client: &Client, podref: &str) -> String {
+    let path = format!("{GROUP}/ippools/10.0.0.0-24");
+    loop {
+        let pool = send(client, Method::GET, &path, None).await.unwrap();
+        let taken = pool["spec"]["allocations"].as_object().unwrap();
+        let mut free = (1..255).filter(|offset| !taken.contains_key(&offset.to_string()));
+        let address = loop {
+            let offset = free.next().unwrap();
+            let path = format!("{GROUP}/overlappingrangeipreservations/10.0.0.{offset}");
+            if send(client, Method::GET, &path, None).await.is_err() {
+                break offset;
+            }
+        };
+        let entry = json!({"id": podref, "podref": podref, "ifname": "net1"});
+        let key = format!("/spec/allocations/{address}");
+        let version = &pool["metadata"]["resourceVersion"];
+        let patch = json!([{"op": "test", "path": "/metadata/resourceVersion", "value": version},
+            {"op": "test", "path": key, "value": null}, {"op": "add", "path": key, "value": entry}]);
+        let request =
+            http::Request::patch(&path).header("content-type", "application/json-patch+json");
+        let request = request.body(patch.to_string().into_bytes()).unwrap();
+        if client.request::<Value>(request).await.is_err() {
+            continue;
+        }
+        let claim = json!({"apiVersion": "whereabouts.cni.cncf.io/v1alpha1",
+            "kind": "OverlappingRangeIPReservation", "metadata": {"name": format!("10.0.0.{address}")},
+            "spec": {"podref": podref, "ifname": "net1"}});
+        let path = format!("{GROUP}/overlappingrangeipreservations");
+        match send(client, Method::POST, &path, Some(&claim)).await {
+            Ok(_) => return format!("10.0.0.{address}"),
+            // The Go program fails here, and its DEL removes the entry again.
+            Err(_) => {
+                let patch = json!({"spec": {"allocations": {(address.to_string()): null}}});
+                let pool = format!("{GROUP}/ippools/10.0.0.0-24");
+                send(client, Method::PATCH, &pool, Some(&patch))
+                    .await
+                    .unwrap();
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn beside_the_go_program_no_address_has_two_owners_and_no_entry_is_lost() {
+    let cluster = Cluster::lock().await;
+    pool("kube-system", "10.0.0.0/24")
+        .create(cluster.client())
+        .await;
+    let network = Network::new(&cluster, json!({"range": "10.0.0.0/24"}));
+    let ours = (0..20).map(|n| {
+        call("ADD", &network)
+            .container(&format!("c{n}"))
+            .pod("default", &format!("ours-{n}"))
+            .spawn()
+    });
+    let ours: Vec<_> = ours.collect();
+    let theirs = (0..5).map(|n| {
+        let client = cluster.client().clone();
+        tokio::spawn(async move {
+            let mut given = Vec::new();
+            for m in 0..3 {
+                let podref = format!("default/theirs-{n}-{m}");
+                given.push((go_add(&client, &podref).await, podref));
+            }
+            given
+        })
+    });
+    let theirs: Vec<_> = theirs.collect();
+    let mut owners: BTreeMap<String, String> = BTreeMap::new();
+    for (n, running) in ours.into_iter().enumerate() {
+        let given = addresses(&running.wait().await.expect(0).json()).remove(0);
+        let given = given.trim_end_matches("/24").to_owned();
+        assert_eq!(owners.insert(given, format!("default/ours-{n}")), None);
+    }
+    for running in theirs {
+        for (given, podref) in running.await.unwrap() {
+            assert_eq!(owners.insert(given, podref), None);
+        }
+    }
+    let recorded = entries(cluster.client(), "kube-system", "10.0.0.0-24").await;
+    let recorded: BTreeMap<String, String> = recorded
+        .into_iter()
+        .map(|(key, entry)| {
+            (
+                format!("10.0.0.{key}"),
+                entry["podref"].as_str().unwrap().to_owned(),
+            )
+        })
+        .collect();
+    assert_eq!(recorded, owners);
+    let reserved = reservations(cluster.client()).await;
+    assert!(
+        owners
+            .keys()
+            .all(|address| reserved.contains(&format!("kube-system/{address}")))
+    );
+}
+
+#[tokio::test]
+async fn processes_that_are_killed_leave_only_what_the_reconciler_frees() {
+    let cluster = Cluster::lock().await;
+    let network = Network::new(&cluster, json!({"range": "10.0.0.0/24"}));
+    let mut given = Vec::new();
+    for round in 0..6u64 {
+        let running: Vec<_> = (0..10)
+            .map(|n| {
+                let id = format!("c{round}-{n}");
+                (
+                    n,
+                    call("ADD", &network)
+                        .container(&id)
+                        .pod("default", &format!("web-{round}-{n}"))
+                        .spawn(),
+                )
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_millis(20 * (round + 1))).await;
+        for (n, running) in running {
+            if n % 2 == 0 {
+                running.signal_if_running("KILL");
+                running.wait().await;
+            } else {
+                let add = running.wait().await.expect(0);
+                let name = format!("web-{round}-{n}");
+                let address = addresses(&add.json())
+                    .remove(0)
+                    .trim_end_matches("/24")
+                    .to_owned();
+                pod("default", &name)
+                    .shows("net1", &[&address])
+                    .create(cluster.client())
+                    .await;
+                given.push((address, format!("default/{name}")));
+            }
+        }
+    }
+    let args = ["--settle", "100ms", "--force"];
+    reconciler(cluster.kubeconfig())
+        .args(args)
+        .output()
+        .await
+        .expect(0);
+    let recorded = entries(cluster.client(), "kube-system", "10.0.0.0-24").await;
+    let mut recorded: Vec<(String, String)> = recorded
+        .into_iter()
+        .map(|(key, entry)| {
+            (
+                format!("10.0.0.{key}"),
+                entry["podref"].as_str().unwrap().to_owned(),
+            )
+        })
+        .collect();
+    recorded.sort();
+    given.sort();
+    assert_eq!(recorded, given);
+    assert_eq!(reservations(cluster.client()).await.len(), given.len());
+}
