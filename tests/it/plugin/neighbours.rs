@@ -101,11 +101,11 @@ async fn go_add(client: &Client, podref: &str) -> String {
         let entry = json!({"id": podref, "podref": podref, "ifname": "net1"});
         let key = format!("/spec/allocations/{address}");
         let version = &pool["metadata"]["resourceVersion"];
-        let patch = json!([{"op": "test", "path": "/metadata/resourceVersion", "value": version},
+        let record = json!([{"op": "test", "path": "/metadata/resourceVersion", "value": version},
             {"op": "test", "path": key, "value": null}, {"op": "add", "path": key, "value": entry}]);
         let request =
             http::Request::patch(&path).header("content-type", "application/json-patch+json");
-        let request = request.body(patch.to_string().into_bytes()).unwrap();
+        let request = request.body(record.to_string().into_bytes()).unwrap();
         if client.request::<Value>(request).await.is_err() {
             continue;
         }
@@ -113,17 +113,18 @@ async fn go_add(client: &Client, podref: &str) -> String {
             "kind": "OverlappingRangeIPReservation", "metadata": {"name": format!("10.0.0.{address}")},
             "spec": {"podref": podref, "ifname": "net1"}});
         let path = format!("{GROUP}/overlappingrangeipreservations");
-        match send(client, Method::POST, &path, Some(&claim)).await {
-            Ok(_) => return format!("10.0.0.{address}"),
-            // The Go program fails here, and its DEL removes the entry again.
-            Err(_) => {
-                let patch = json!({"spec": {"allocations": {(address.to_string()): null}}});
-                let pool = format!("{GROUP}/ippools/10.0.0.0-24");
-                send(client, Method::PATCH, &pool, Some(&patch))
-                    .await
-                    .unwrap();
-            }
+        if send(client, Method::POST, &path, Some(&claim))
+            .await
+            .is_ok()
+        {
+            return format!("10.0.0.{address}");
         }
+        // The Go program fails here, and its DEL removes the entry again.
+        let undo = json!({"spec": {"allocations": {(address.to_string()): null}}});
+        let pool = format!("{GROUP}/ippools/10.0.0.0-24");
+        send(client, Method::PATCH, &pool, Some(&undo))
+            .await
+            .unwrap();
     }
 }
 
