@@ -2,6 +2,7 @@
 
 mod options;
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -89,19 +90,21 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match exit {
         Ok(exit) => exit.into(),
         Err(error) => {
-            complain(&error.to_string());
+            match options.log_format {
+                log::Format::Text => complain(&error.to_string()),
+                log::Format::Json => {
+                    let error = error.to_string();
+                    tracing::error!(conclusion = "Failed", error = %escape(&error), "Reconciled");
+                }
+            }
             Exit::Failed.into()
         }
     }
 }
 
-/// Says what went wrong in one line.
-#[expect(
-    clippy::print_stderr,
-    reason = "the one place that speaks outside of the log"
-)]
+/// Says what went wrong in one line; if nobody can be told, the exit code still says it.
 fn complain(message: &str) {
-    eprintln!("ip-reconciler: {}", escape(message));
+    let _ = writeln!(io::stderr(), "ip-reconciler: {}", escape(message));
 }
 
 async fn go(options: &Options) -> Result<Exit, Error> {
@@ -178,6 +181,7 @@ fn conclude(options: &Options, report: &Report<'_>) -> Result<Exit, Error> {
         released = summary.released,
         already_gone = summary.already_gone,
         changed = summary.changed,
+        kept_with_entry = summary.kept_with_entry,
         failed = summary.failed,
         not_started = summary.not_started,
         restored = summary.restored,
@@ -189,11 +193,13 @@ fn conclude(options: &Options, report: &Report<'_>) -> Result<Exit, Error> {
     for remark in report.remarks() {
         tracing::warn!("{}", escape(&remark));
     }
+    // One bad pool can fail a thousand records for one reason.
+    let mut failures: BTreeMap<String, usize> = BTreeMap::new();
     for row in report.findings().filter(|row| row.result == Some("Failed")) {
-        tracing::error!(
-            kind = row.kind, namespace = row.namespace, name = %escape(row.name),
-            address = row.address, reason = %escape(&row.reason), "Release failed"
-        );
+        *failures.entry(row.reason).or_default() += 1;
+    }
+    for (reason, records) in failures {
+        tracing::error!(records, reason = %escape(&reason), "Release failed");
     }
     print(options, report)?;
     Ok(match conclusion {

@@ -1,7 +1,11 @@
 //! I/O: the log, on standard error only: standard output is the report.
 
+use std::sync::Mutex;
+
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::fmt;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::layer;
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 /// How a line of the log looks.
@@ -27,6 +31,19 @@ pub fn parse_level(text: &str) -> Result<LevelFilter, String> {
     }
 }
 
+/// What is logged: our own words at the level that was asked for, those of the libraries only for
+/// whoever looks for a fault in them.
+fn targets(level: LevelFilter) -> Targets {
+    let libraries = if level >= LevelFilter::DEBUG {
+        level
+    } else {
+        LevelFilter::OFF
+    };
+    Targets::new()
+        .with_default(libraries)
+        .with_target("whereabouts", level)
+}
+
 /// Starts the log of one CNI call: into a file, or on standard error, which the runtime may show to
 /// a person and so has little to say by default.
 ///
@@ -35,39 +52,42 @@ pub fn start_for_call(level: Option<&str>, file: Option<&str>) {
     let level = level
         .and_then(|level| parse_level(level).ok())
         .unwrap_or(LevelFilter::WARN);
-    let builder = fmt()
-        .with_max_level(level)
-        .with_ansi(false)
-        .with_target(false);
-    let file = file.and_then(|path| {
+    let open = |path| {
         std::fs::OpenOptions::new()
             .append(true)
             .create(true)
             .open(path)
             .ok()
-    });
+    };
+    let lines = layer()
+        .with_ansi(false)
+        .with_target(false)
+        .log_internal_errors(false);
+    let registry = tracing_subscriber::registry().with(targets(level));
     // A second call in one process, as in tests, keeps the first log.
-    let _ = match file {
-        Some(file) => builder
-            .with_writer(std::sync::Mutex::new(file))
-            .finish()
+    let _ = match file.and_then(open) {
+        Some(file) => registry
+            .with(lines.with_writer(Mutex::new(file)))
             .try_init(),
-        None => builder.with_writer(std::io::stderr).finish().try_init(),
+        None => registry.with(lines.with_writer(std::io::stderr)).try_init(),
     };
 }
 
 /// Starts the log.
 ///
+/// A standard error that cannot be written to is nobody's fault: the run goes on without a log.
+///
 /// # Errors
 /// When it was started before.
 pub fn start(level: LevelFilter, format: Format) -> Result<(), TryInitError> {
-    let builder = fmt()
-        .with_max_level(level)
+    let lines = layer()
         .with_writer(std::io::stderr)
-        .with_ansi(false);
-    let builder = builder.with_target(false);
+        .with_ansi(false)
+        .with_target(false);
+    let lines = lines.log_internal_errors(false);
+    let registry = tracing_subscriber::registry().with(targets(level));
     match format {
-        Format::Text => builder.finish().try_init(),
-        Format::Json => builder.json().flatten_event(true).finish().try_init(),
+        Format::Text => registry.with(lines).try_init(),
+        Format::Json => registry.with(lines.json().flatten_event(true)).try_init(),
     }
 }

@@ -15,6 +15,9 @@ use crate::reconcile::plan::{MaxRelease, Scope};
 use crate::reconcile::report::Format;
 use crate::reconcile::{Brakes, Mode, Settings};
 
+/// How far two looks at a suspect pod are apart by default.
+const SETTLE: Duration = Duration::from_secs(30);
+
 /// A run that takes longer than this was not meant.
 const MAX_DURATION: Duration = Duration::from_hours(24);
 
@@ -89,9 +92,9 @@ pub(super) struct Options {
     force: Option<bool>,
 
     /// How far two looks at a pod are apart, before it is believed that it does not have an
-    /// address.
-    #[arg(long, env = "IP_RECONCILER_SETTLE", value_name = "DURATION", default_value = "30s", value_parser = duration, help_heading = "Safety")]
-    settle: Duration,
+    /// address [default: 30s].
+    #[arg(long, env = "IP_RECONCILER_SETTLE", value_name = "DURATION", value_parser = duration, help_heading = "Safety")]
+    settle: Option<Duration>,
 
     /// When the whole run has to be over.
     #[arg(long, env = "IP_RECONCILER_TIMEOUT", value_name = "DURATION", default_value = "4m", value_parser = duration, help_heading = "Safety")]
@@ -145,6 +148,11 @@ impl Options {
     /// When they make no sense, alone or together; also for `--help` and `--version`.
     pub(super) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         let options = Self::try_parse_from(go_style(arguments))?;
+        if let Some(name) = unknown_variable(std::env::vars_os().map(|(name, _)| name)) {
+            let message =
+                format!("{name} in the environment is no setting: see --help for their names");
+            return Err(Self::command().error(ErrorKind::UnknownArgument, message));
+        }
         match options.contradiction() {
             Some(message) => Err(Self::command().error(ErrorKind::ArgumentConflict, message)),
             None => Ok(options),
@@ -156,6 +164,18 @@ impl Options {
             Some("a snapshot cannot be changed: --snapshot always is a dry run")
         } else if self.force == Some(true) && self.max_release.is_some() {
             Some("--force overrides every brake: --max-release has no meaning beside it")
+        } else if self.timeout.is_zero() {
+            Some("--timeout 0s leaves no time to do anything")
+        } else if self.settle.is_some_and(|settle| settle >= self.timeout) {
+            Some("--settle has to be shorter than --timeout, or no suspect could ever be released")
+        } else if self
+            .snapshot
+            .iter()
+            .filter(|path| path.as_os_str() == "-")
+            .count()
+            > 1
+        {
+            Some("standard input (-) can be read only once")
         } else {
             None
         }
@@ -178,7 +198,7 @@ impl Options {
             } else {
                 Brakes::On
             },
-            settle: self.settle,
+            settle: self.settle.unwrap_or(SETTLE),
             page: self.page_size,
             at_once: self.concurrency.into(),
         }
@@ -222,6 +242,26 @@ fn duration(text: &str) -> Result<Duration, String> {
 /// An empty text, as a manifest's variable may have, is as good as none.
 fn non_empty(text: Option<&String>) -> Option<String> {
     text.filter(|text| !text.is_empty()).cloned()
+}
+
+/// A variable that looks like a setting and is none: with a misspelt `DRY_RUN` a real run would
+/// start.
+fn unknown_variable(names: impl Iterator<Item = OsString>) -> Option<String> {
+    let command = Options::command();
+    let is_known = |name: &str| {
+        command
+            .get_arguments()
+            .any(|a| a.get_env().is_some_and(|env| env == name))
+    };
+    names
+        .filter_map(|name| name.into_string().ok())
+        .find(|name| {
+            name.strip_prefix("IP_RECONCILER_").is_some_and(|rest| {
+                // What Kubernetes sets for a Service of that name.
+                let of_service = rest.starts_with("SERVICE_") || rest.starts_with("PORT");
+                !of_service && !is_known(name)
+            })
+        })
 }
 
 /// Accepts long flags with one dash, as the Go program takes them.

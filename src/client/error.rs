@@ -53,7 +53,9 @@ fn said(status: &Status) -> String {
     } else {
         &status.message
     };
-    format!("the API server answered {} {message}", status.code)
+    let code = status.code.to_string();
+    let message = message.strip_prefix(&code).unwrap_or(message).trim();
+    format!("the API server answered {code} {message}")
         .trim_end()
         .to_owned()
 }

@@ -85,6 +85,8 @@ impl FromStr for MaxRelease {
         let invalid = || format!("{text:?} is neither a percentage such as 50% nor a number");
         match text.strip_suffix('%') {
             Some(percent) => match percent.parse() {
+                // Nothing at all is meant, however few records there are.
+                Ok(0) => Ok(Self::Records(0)),
                 Ok(percent) if percent <= 100 => Ok(Self::Percent(percent)),
                 _ => Err(invalid()),
             },

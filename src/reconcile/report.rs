@@ -102,8 +102,10 @@ pub struct Summary {
     pub released: usize,
     /// Records that were gone when their turn came.
     pub already_gone: usize,
-    /// Records that changed after they were judged, or whose entry did.
+    /// Records that changed after they were judged.
     pub changed: usize,
+    /// Reservations that stay because their entry stays.
+    pub kept_with_entry: usize,
     /// Records whose release failed.
     pub failed: usize,
     /// Records whose turn did not come.
@@ -364,7 +366,8 @@ impl<'a> Report<'a> {
             orphans: self.plan.len(),
             released: count(|outcome| matches!(outcome, Outcome::Released)),
             already_gone: count(|outcome| matches!(outcome, Outcome::AlreadyGone)),
-            changed: count(|o| matches!(o, Outcome::Changed | Outcome::KeptWithEntry)),
+            changed: count(|outcome| matches!(outcome, Outcome::Changed)),
+            kept_with_entry: count(|outcome| matches!(outcome, Outcome::KeptWithEntry)),
             failed: count(|outcome| matches!(outcome, Outcome::Failed(_))),
             not_started: count(|outcome| matches!(outcome, Outcome::NotStarted)),
             restored: self.applied.map_or(0, |applied| applied.restored.len()),
@@ -383,5 +386,6 @@ fn id_and_podref(raw: &str) -> (Option<String>, Option<String>) {
         id: None,
         podref: None,
     });
-    (fields.id, fields.podref)
+    let said = |text: Option<String>| text.filter(|text| !text.is_empty());
+    (said(fields.id), said(fields.podref))
 }

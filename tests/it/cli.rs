@@ -117,9 +117,14 @@ async fn a_file_that_is_no_complete_dump_is_refused() {
         (String::new(), "the file is empty"),
         ("---\n---\n".to_owned(), "the file is empty"),
         (json.to_string()[..1500].to_owned(), "not complete JSON"),
-        ("kind: [".to_owned(), "not YAML"),
-        ("\u{1}binary\u{0}".to_owned(), "not YAML"),
-        ("hello".to_owned(), "has no kind"),
+        ("kind: [\n".to_owned(), "not YAML"),
+        (text[..text.len() / 2].to_owned(), "cut off"),
+        (
+            text[..text.find("- apiVersion: v1\n  kind: Pod").unwrap()].to_owned(),
+            "has no kind",
+        ),
+        ("\u{1}binary\u{0}\n".to_owned(), "not YAML"),
+        ("hello\n".to_owned(), "has no kind"),
         (
             "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n".to_owned(),
             "ConfigMap",
@@ -191,6 +196,12 @@ async fn flags_are_those_of_the_go_program_too_and_nonsense_is_refused() {
             &["--force", "--max-release", "5"],
             "--force overrides every brake",
         ),
+        (
+            &["--settle", "2m", "--timeout", "1m"],
+            "--settle has to be shorter",
+        ),
+        (&["--timeout", "0s"], "no time to do anything"),
+        (&["--snapshot", "-", "-"], "can be read only once"),
     ] {
         let mut run = offline();
         for argument in args {
@@ -232,6 +243,11 @@ async fn a_dry_run_asked_for_by_the_environment_writes_nothing() {
         assert!(run.stdout.contains("Planned"), "{run:#?}");
         assert!(proxy.writes().is_empty() && !proxy.log().is_empty());
     }
+    // A setting that is misspelt must not start a real run.
+    let misspelt = reconciler(cluster.kubeconfig()).env("IP_RECONCILER_DRYRUN", "1");
+    assert_says(&misspelt.output().await, 2, "IP_RECONCILER_DRYRUN");
+    let service = reconciler(cluster.kubeconfig()).env("IP_RECONCILER_SERVICE_HOST", "10.0.0.1");
+    service.args(["--dry-run"]).output().await.expect(0);
     let unclear = reconciler(cluster.kubeconfig()).env("IP_RECONCILER_DRY_RUN", "perhaps");
     assert_says(&unclear.output().await, 2, "perhaps");
 }
@@ -331,6 +347,52 @@ async fn a_reader_that_has_gone_away_is_no_failure_and_a_full_disk_is_one() {
     let full = command("> /dev/full");
     assert_eq!(full.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&full.stderr).contains("cannot write the report"));
+}
+
+#[tokio::test]
+async fn a_log_that_cannot_be_written_costs_neither_the_run_nor_its_report() {
+    let cluster = Cluster::lock().await;
+    for level in ["info", "trace"] {
+        let name = format!("{level}-net");
+        let records = pool("kube-system", "10.0.0.0/24").network(&name);
+        records
+            .entry(1, "default/gone", "net1", "c")
+            .create(cluster.client())
+            .await;
+        let script = format!(
+            "{} -o name --log-level {level} 2>/dev/full",
+            env!("CARGO_BIN_EXE_ip-reconciler")
+        );
+        let mut command = std::process::Command::new("sh");
+        command
+            .args(["-c", &script])
+            .env("KUBECONFIG", cluster.kubeconfig());
+        let run = command.output().unwrap();
+        assert_eq!(run.status.code(), Some(0), "{run:?}");
+        let freed = format!("ippools.whereabouts.cni.cncf.io/kube-system/{name}-10.0.0.0-24/1\n");
+        assert_eq!(String::from_utf8_lossy(&run.stdout), freed);
+    }
+    let script = format!(
+        "{} --snapshot none 2>/dev/full",
+        env!("CARGO_BIN_EXE_ip-reconciler")
+    );
+    let run = std::process::Command::new("sh")
+        .args(["-c", &script])
+        .output()
+        .unwrap();
+    assert_eq!(run.status.code(), Some(1), "{run:?}");
+}
+
+#[tokio::test]
+async fn a_failed_run_is_one_line_of_the_log_too() {
+    let args = ["--log-format", "json", "--kubeconfig", "/nonexistent"];
+    let run = offline().args(args).output().await.expect(1);
+    let line: serde_json::Value = serde_json::from_str(&run.stderr).unwrap();
+    assert_eq!(
+        (&line["message"], &line["conclusion"]),
+        (&"Reconciled".into(), &"Failed".into())
+    );
+    assert!(line["error"].as_str().unwrap().contains("/nonexistent"));
 }
 
 #[tokio::test]

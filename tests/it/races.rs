@@ -114,7 +114,8 @@ async fn an_entry_taken_over_between_plan_and_apply_stays_with_its_reservation()
         .output()
         .await
         .expect(0);
-    assert_eq!(run.json()["summary"]["changed"], 2, "{run:#?}");
+    assert_eq!(run.json()["summary"]["changed"], 1, "{run:#?}");
+    assert_eq!(run.json()["summary"]["keptWithEntry"], 1, "{run:#?}");
     let left = entries(cluster.client(), "kube-system", "10.0.0.0-24").await;
     assert_eq!(left["1"]["id"], "c2");
     assert_eq!(reservations(cluster.client()).await.len(), 1);

@@ -100,6 +100,7 @@ fn sentence(report: &Report<'_>) -> String {
                 released,
                 already_gone,
                 changed,
+                kept_with_entry,
                 failed,
                 not_started,
                 ..
@@ -108,6 +109,7 @@ fn sentence(report: &Report<'_>) -> String {
                 (released, "released"),
                 (already_gone, "gone already"),
                 (changed, "changed meanwhile"),
+                (kept_with_entry, "kept with their entry"),
                 (failed, "failed"),
                 (not_started, "not started"),
             ];

@@ -149,6 +149,9 @@ fn parse_documents(text: &str) -> Result<Vec<Document>, String> {
             .collect();
         parsed.map_err(|error| format!("not complete JSON: {error}"))?
     } else {
+        if !text.is_empty() && !text.ends_with('\n') {
+            return Err("it does not end with a line break: it is cut off".to_owned());
+        }
         let documents = serde_yaml::Deserializer::from_str(text);
         let parsed: Result<Vec<_>, _> = documents.map(serde_yaml::Value::deserialize).collect();
         let parsed = parsed.map_err(|error| format!("not YAML: {error}"))?;
@@ -369,8 +372,9 @@ mod tests {
     fn what_is_no_complete_dump_is_refused() {
         for (text, reason) in [
             ("{\"kind\": \"List\", \"items\": [", "not complete JSON"),
-            ("a: [", "not YAML"),
-            ("just text", "no kind"),
+            ("a: [\n", "not YAML"),
+            ("kind: Pod", "line break"),
+            ("just text\n", "no kind"),
             ("apiVersion: v1\nitems:\n- kind: Pod\n", "no kind"),
             ("apiVersion: v1\nkind: PodList\n", "without items"),
             ("apiVersion: apps/v1\nkind: Deployment\n", "Deployment"),
