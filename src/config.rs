@@ -16,6 +16,7 @@ use ipnet::IpNet;
 
 use crate::cni::args::Args;
 use crate::cni::{Address, Dns, Route, Version, args};
+use crate::duration;
 use crate::ip::{IpRange, parse_address};
 
 pub use ranges::RangeConfig;
@@ -289,19 +290,13 @@ fn timeout(setting: &'static str, value: &str, default: Duration) -> Result<Dura
     if value.is_empty() {
         return Ok(default);
     }
-    let parsed: Option<kube::core::Duration> = value.parse().ok();
-    match parsed
-        .filter(|parsed| !parsed.is_negative())
-        .map(Duration::from)
-    {
-        Some(duration) if !duration.is_zero() && duration <= Duration::from_hours(1) => {
-            Ok(duration)
-        }
-        _ => Err(Error::Timeout {
-            setting,
-            value: value.to_owned(),
-        }),
-    }
+    let invalid = || Error::Timeout {
+        setting,
+        value: value.to_owned(),
+    };
+    let duration = duration::parse(value).map_err(|_| invalid())?;
+    let sensible = !duration.is_zero() && duration <= Duration::from_hours(1);
+    sensible.then_some(duration).ok_or_else(invalid)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@
 //! | [`allocate`] | pure | which address comes next |
 //! | [`api`] | pure | the custom resources |
 //! | [`record`] | pure | pool entries and reservations, from their JSON |
+//! | [`duration`] | pure | lengths of time as Go writes them |
 //! | [`client`] | I/O | kubeconfig or service account to a client; errors in words |
 //! | [`reconcile`] | both | snapshot → audit → plan → apply → report |
 //! | [`cli`], [`log`] | I/O | the command line of `ip-reconciler`, and its log |
@@ -20,6 +21,7 @@ pub mod cli;
 pub mod client;
 pub mod cni;
 pub mod config;
+pub mod duration;
 pub mod ip;
 pub mod ipam;
 pub mod log;

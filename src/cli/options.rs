@@ -10,6 +10,7 @@ use clap::{CommandFactory, Parser};
 use tracing::level_filters::LevelFilter;
 
 use crate::client::Target;
+use crate::duration;
 use crate::log;
 use crate::reconcile::plan::{MaxRelease, Scope};
 use crate::reconcile::report::Format;
@@ -224,15 +225,9 @@ impl Options {
     }
 }
 
-/// Reads a duration as Go writes it, such as `90s` or `1m30s`.
+/// Reads a duration as Go writes it, no longer than a run can take.
 fn duration(text: &str) -> Result<Duration, String> {
-    let parsed: kube::core::Duration = text
-        .parse()
-        .map_err(|error| format!("{error}; write it as 90s or 1m30s"))?;
-    if parsed.is_negative() {
-        return Err("a duration cannot be negative".to_owned());
-    }
-    let duration = Duration::from(parsed);
+    let duration = duration::parse(text).map_err(|error| error.to_string())?;
     if duration > MAX_DURATION {
         return Err("a run cannot take longer than a day".to_owned());
     }
