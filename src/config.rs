@@ -3,13 +3,14 @@
 //! Names, defaults, the order of checks and the texts of errors are those of the Go program, so that
 //! existing configurations go on working. What it ignores in silence is ignored with a warning.
 
+mod members;
 mod merge;
 mod ranges;
 mod raw;
 
 use std::io;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -29,6 +30,8 @@ const FLAT_FILES: [&str; 3] = [
     "/host/etc/cni/net.d/whereabouts.d/whereabouts.conf",
 ];
 
+/// Where the processes of a node lock pools; gone after a reboot, as the processes are.
+const LOCK_DIR: &str = "/run/whereabouts";
 /// How long ADD and DEL may take by default.
 const ADD_TIMEOUT: Duration = Duration::from_mins(2);
 const DEL_TIMEOUT: Duration = Duration::from_mins(1);
@@ -38,6 +41,9 @@ const DEL_TIMEOUT: Duration = Duration::from_mins(1);
 pub struct IpamConfig {
     /// The prefix of the names of pools and reservations; empty for the unnamed network.
     pub network_name: String,
+    /// The name of the `NodeSlicePool` that says which slice of the first range this node has, where
+    /// slices are switched on.
+    pub slices: Option<String>,
     /// The ranges, in the order in which addresses are allocated from them.
     pub ranges: Vec<RangeConfig>,
     /// The gateway of every allocated address.
@@ -58,6 +64,8 @@ pub struct IpamConfig {
     pub log_file: Option<String>,
     /// How much to log.
     pub log_level: Option<String>,
+    /// The folder of the locks by which the processes of a node take turns.
+    pub lock_dir: PathBuf,
     /// How long ADD may take.
     pub add_timeout: Duration,
     /// How long DEL may take.
@@ -102,6 +110,20 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// The flat file can be opened, but not read.
+    #[error("LoadIPAMConfig Flatfile ({path}) - io.ReadAll error: {reason}")]
+    FlatRead {
+        /// Which file, or folder.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+    /// No object can have a name that begins so.
+    #[error(
+        "network_name {0:?} cannot begin the name of a Kubernetes object: write lower case letters, \
+         digits, '-' and '.', at most 209 of them"
+    )]
+    NetworkName(String),
     /// A range cannot be understood.
     #[error("{0}")]
     Range(String),
@@ -115,11 +137,8 @@ pub enum Error {
     )]
     NoStore,
     /// The datastore is one that is not there.
-    #[error("datastore {0:?} is not supported: only kubernetes is")]
+    #[error("datastore {0:?} is not supported yet: leave it out, and set kubernetes.kubeconfig")]
     Datastore(String),
-    /// Node slices are not there yet.
-    #[error("node_slice_size is not supported yet")]
-    NodeSlices,
     /// The gateway is no address.
     #[error("couldn't parse gateway IP: {0}")]
     Gateway(String),
@@ -156,7 +175,11 @@ impl IpamConfig {
         version: Version,
         read_file: ReadFile<'_>,
     ) -> Result<(Self, Args), Error> {
-        let mut document = merge::ipam_of(stdin)?;
+        let merge::Network {
+            name,
+            ipam: mut document,
+        } = merge::read(stdin)?;
+        let mut warnings = members::unknown(&document);
         let kind = document
             .get("type")
             .and_then(serde_json::Value::as_str)
@@ -173,19 +196,31 @@ impl IpamConfig {
             .filter(|path| !path.is_empty())
             .chain(FLAT_FILES);
         if let Some(flat) = merge::first_of(paths, read_file)? {
+            if flat.contains_key("enable_overlapping_ranges") {
+                warnings.push(
+                    "enable_overlapping_ranges in the flat file is ignored: it belongs into the \
+                     network configuration"
+                        .to_owned(),
+                );
+            }
             merge::fill(&mut document, flat);
         }
         let ipam: Ipam = serde_json::from_value(document.into()).map_err(|error| Error::Json {
             reason: error.to_string(),
-            bytes: String::from_utf8_lossy(stdin).into_owned(),
+            bytes: merge::shown(stdin),
         })?;
-        let config = check(ipam, &args, version)?;
+        let config = check(&name, ipam, &args, version, warnings)?;
         Ok((config, args))
     }
 }
 
-fn check(ipam: Ipam, args: &Args, version: Version) -> Result<IpamConfig, Error> {
-    let mut warnings = Vec::new();
+fn check(
+    network: &str,
+    ipam: Ipam,
+    args: &Args,
+    version: Version,
+    mut warnings: Vec<String>,
+) -> Result<IpamConfig, Error> {
     if let Some(subnet) = ipam.subnet.as_ref().filter(|_| ipam.range.is_empty()) {
         return Err(Error::Subnet(subnet.clone()));
     }
@@ -193,9 +228,14 @@ fn check(ipam: Ipam, args: &Args, version: Version) -> Result<IpamConfig, Error>
     if !matches!(ipam.datastore.as_str(), "" | "kubernetes") {
         return Err(Error::Datastore(ipam.datastore));
     }
-    if !ipam.node_slice_size.is_empty() {
-        return Err(Error::NodeSlices);
+    let network_name = ipam.network_name;
+    if !network_name.is_empty() && !members::is_name_prefix(&network_name) {
+        return Err(Error::NetworkName(network_name));
     }
+    let slices = (!ipam.node_slice_size.is_empty()).then(|| match network_name.as_str() {
+        "" => network.to_owned(),
+        named => named.to_owned(),
+    });
     let Kubernetes { kubeconfig } = ipam.kubernetes;
     if kubeconfig.is_empty() {
         return Err(Error::NoStore);
@@ -207,7 +247,8 @@ fn check(ipam: Ipam, args: &Args, version: Version) -> Result<IpamConfig, Error>
     let addresses = statics(&ipam.addresses, args, version)?;
     let non_empty = |text: String| (!text.is_empty()).then_some(text);
     Ok(IpamConfig {
-        network_name: ipam.network_name,
+        network_name,
+        slices,
         ranges,
         gateway,
         routes: ipam.routes,
@@ -218,6 +259,7 @@ fn check(ipam: Ipam, args: &Args, version: Version) -> Result<IpamConfig, Error>
         configuration_path: non_empty(ipam.configuration_path),
         log_file: non_empty(ipam.log_file),
         log_level: non_empty(ipam.log_level),
+        lock_dir: non_empty(ipam.lock_dir).map_or_else(|| LOCK_DIR.into(), PathBuf::from),
         add_timeout: timeout("add_timeout", &ipam.add_timeout, ADD_TIMEOUT)?,
         del_timeout: timeout("del_timeout", &ipam.del_timeout, DEL_TIMEOUT)?,
         warnings,

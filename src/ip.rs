@@ -23,12 +23,20 @@ pub fn parse_address(text: &str) -> Option<IpAddr> {
     if text.len() > MAX_ADDRESS_TEXT {
         return None;
     }
-    if text.contains(':') {
-        return text
-            .parse::<Ipv6Addr>()
-            .ok()
-            .map(|v6| IpAddr::V6(v6).to_canonical());
-    }
+    let Some((groups, tail)) = text.rsplit_once(':') else {
+        return parse_v4(text).map(IpAddr::V4);
+    };
+    let v6 = if tail.contains('.') {
+        let tail = parse_v4(tail)?;
+        format!("{groups}:{tail}").parse::<Ipv6Addr>()
+    } else {
+        text.parse()
+    };
+    v6.ok().map(|v6| IpAddr::V6(v6).to_canonical())
+}
+
+/// Parses IPv4 with leading zeros.
+fn parse_v4(text: &str) -> Option<Ipv4Addr> {
     let mut parts = text.split('.');
     let mut octets = [0u8; 4];
     for octet in &mut octets {
@@ -37,7 +45,7 @@ pub fn parse_address(text: &str) -> Option<IpAddr> {
     if parts.next().is_some() {
         return None;
     }
-    Some(IpAddr::V4(Ipv4Addr::from(octets)))
+    Some(Ipv4Addr::from(octets))
 }
 
 /// Parses digits only: Rust's own parser would also take a sign.

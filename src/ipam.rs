@@ -1,6 +1,7 @@
 //! I/O: what the plugin does for each CNI command.
 
 mod node;
+mod places;
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -16,11 +17,12 @@ use crate::cni::args::Args;
 use crate::cni::{
     Address, Call, Code, Error, IpamResult, Plugin, previous_addresses, valid_attachments,
 };
-use crate::config::{IpamConfig, RangeConfig};
+use crate::config::IpamConfig;
 use crate::log;
 use crate::pod::PodRef;
 use crate::store::kubernetes::{Kubernetes, namespace_of};
-use crate::store::{self, Attachment, Overlap, Range, Store};
+use crate::store::{self, Attachment, Range, Store};
+use places::Place;
 
 /// How long CHECK, GC and STATUS may take.
 const QUICK: Duration = Duration::from_mins(1);
@@ -80,21 +82,8 @@ impl Job {
         Ok(Kubernetes::new(
             Client::new(connection, deadline),
             namespace,
+            self.config.lock_dir.clone(),
         ))
-    }
-
-    fn ranges(&self) -> impl Iterator<Item = Range<'_>> {
-        let overlap = if self.config.overlapping_ranges {
-            Overlap::Protected
-        } else {
-            Overlap::Ignored
-        };
-        self.config.ranges.iter().map(move |config| Range {
-            network: &self.config.network_name,
-            slice_of: None,
-            config,
-            overlap,
-        })
     }
 
     fn pod(&self) -> Option<PodRef> {
@@ -104,67 +93,85 @@ impl Job {
     }
 }
 
-/// An address as a result shows it: with the prefix length of its range.
-fn in_range(
-    address: IpAddr,
-    range: &RangeConfig,
-    gateway: Option<IpAddr>,
-) -> Result<Address, Error> {
-    let address = IpNet::new(address, range.range.prefix_len()).map_err(Error::internal)?;
-    Ok(Address { address, gateway })
-}
+impl Job {
+    /// The ranges as they are on this node.
+    async fn places(&self, store: &impl Store) -> Result<Vec<Place>, store::Error> {
+        Place::all(&self.config, self.node.as_deref(), store).await
+    }
 
-impl Whereabouts {
+    /// The ranges of a call that takes something back: where this node has no slice there is
+    /// nothing that it could know of, and what may be left the reconciler finds.
+    async fn places_left(&self, store: &impl Store) -> Result<Vec<Place>, store::Error> {
+        match self.places(store).await {
+            Err(error @ store::Error::NoSlice { .. }) => {
+                tracing::warn!(%error, "Nothing is taken back");
+                Ok(Vec::new())
+            }
+            places => places,
+        }
+    }
+
     async fn acquire_all(
+        &self,
         store: &impl Store,
-        job: &Job,
         attachment: &Attachment,
-    ) -> Result<Vec<Address>, Error> {
+    ) -> Result<Vec<Address>, store::Error> {
+        let places = self.places(store).await?;
         let mut addresses = Vec::new();
         let mut given = BTreeSet::new();
-        for range in job.ranges() {
+        for place in &places {
+            let range = place.range(&self.config);
             match store.acquire(&range, attachment, &given).await {
                 Ok(address) => {
                     given.insert(address);
-                    addresses.push(in_range(address, range.config, job.config.gateway)?);
+                    addresses.push((address, place.prefix_len));
                 }
                 Err(error) => {
                     // An ADD that fails leaves nothing behind that it made.
-                    for range in job.ranges().take(addresses.len()) {
+                    for place in places.iter().take(addresses.len()) {
+                        let range = place.range(&self.config);
                         let undone =
                             store.release(&range, &attachment.container, &attachment.interface);
                         if let Err(error) = undone.await {
                             tracing::warn!(%error, "An address is left for the reconciler");
                         }
                     }
-                    return Err(failed(&error));
+                    return Err(error);
                 }
             }
         }
-        Ok(addresses)
+        let gateway = self.config.gateway;
+        let shown = addresses.into_iter().map(|(address, prefix_len)| {
+            let address = IpNet::new(address, prefix_len);
+            let address = address.map_err(|error| store::Error::Mismatch(error.to_string()))?;
+            Ok(Address { address, gateway })
+        });
+        shown.collect()
     }
-}
 
-fn failed(error: &store::Error) -> Error {
-    Error::internal(format!("error at storage engine: {error}"))
-}
-
-/// Does all of it, then reports all that failed.
-async fn each<'a, F: Future<Output = Result<(), store::Error>>>(
-    ranges: impl Iterator<Item = Range<'a>>,
-    mut action: impl FnMut(Range<'a>) -> F,
-) -> Result<(), Error> {
-    let mut failures = Vec::new();
-    for range in ranges {
-        if let Err(error) = action(range).await {
-            failures.push(error.to_string());
+    /// Does it for all ranges, then reports all that failed.
+    async fn each<'a, F: Future<Output = Result<(), store::Error>>>(
+        &'a self,
+        places: &'a [Place],
+        mut action: impl FnMut(Range<'a>) -> F,
+    ) -> Result<(), Error> {
+        let mut failures = Vec::new();
+        for place in places {
+            if let Err(error) = action(place.range(&self.config)).await {
+                failures.push(error.to_string());
+            }
+        }
+        if failures.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::internal(failures.join("; ")))
         }
     }
-    if failures.is_empty() {
-        Ok(())
-    } else {
-        Err(Error::internal(failures.join("; ")))
-    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn failed(error: store::Error) -> Error {
+    Error::internal(format!("error at storage engine: {error}"))
 }
 
 impl Plugin for Whereabouts {
@@ -190,7 +197,8 @@ impl Plugin for Whereabouts {
             };
             let prefix = "failed to create Kubernetes IPAM manager";
             result.addresses = job.run(job.config.add_timeout, prefix, async |store| {
-                Self::acquire_all(store, &job, &attachment).await
+                let acquired = job.acquire_all(store, &attachment).await;
+                acquired.map_err(failed)
             })?;
         }
         result
@@ -203,7 +211,8 @@ impl Plugin for Whereabouts {
         let job = Job::prepare(call)?;
         let prefix = "IPAM client initialization error";
         job.run(job.config.del_timeout, prefix, async |store| {
-            each(job.ranges(), |range| async move {
+            let places = job.places_left(store).await.map_err(failed)?;
+            job.each(&places, |range| async move {
                 store
                     .release(&range, &call.container_id, &call.ifname)
                     .await
@@ -222,7 +231,8 @@ impl Plugin for Whereabouts {
         })?;
         let addresses: Vec<IpAddr> = previous.iter().map(|shown| shown.address.addr()).collect();
         job.run(QUICK, "IPAM client initialization error", async |store| {
-            each(job.ranges(), |range| {
+            let places = job.places(store).await.map_err(failed)?;
+            job.each(&places, |range| {
                 let addresses = &addresses;
                 async move {
                     let (container, interface) = (&call.container_id, &call.ifname);
@@ -247,7 +257,8 @@ impl Plugin for Whereabouts {
             return Ok(());
         }
         job.run(QUICK, "IPAM client initialization error", async |store| {
-            each(job.ranges(), |range| {
+            let places = job.places_left(store).await.map_err(failed)?;
+            job.each(&places, |range| {
                 let valid = &valid;
                 async move { store.collect(&range, node, valid).await }
             })
@@ -265,12 +276,9 @@ impl Plugin for Whereabouts {
             return Ok(());
         }
         let has_free = job.run(QUICK, "IPAM client initialization error", async |store| {
-            for range in job.ranges() {
-                if store
-                    .has_free(&range)
-                    .await
-                    .map_err(|error| failed(&error))?
-                {
+            for place in job.places(store).await.map_err(failed)? {
+                let range = place.range(&job.config);
+                if store.has_free(&range).await.map_err(failed)? {
                     return Ok(true);
                 }
             }

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use crate::config::RangeConfig;
+use crate::ip::IpRange;
 use crate::pod::PodRef;
 
 /// For whom an address is allocated.
@@ -66,6 +67,14 @@ pub enum Error {
         /// What stood in the way last.
         last: String,
     },
+    /// This node has no slice to allocate from.
+    #[error("NodeSlicePool {slices}: {reason}")]
+    NoSlice {
+        /// The `NodeSlicePool`.
+        slices: String,
+        /// What is missing.
+        reason: String,
+    },
     /// What is recorded is not what it should be.
     #[error("{0}")]
     Mismatch(String),
@@ -77,6 +86,9 @@ pub enum Error {
     reason = "one call, one thread: nothing asks whether futures are Send"
 )]
 pub trait Store {
+    /// Which slice of the range a node has, as the slices of this name say.
+    async fn slice_of(&self, slices: &str, node: &str, range: IpRange) -> Result<IpRange, Error>;
+
     /// Allocates an address of the range, or finds the one that this attachment has already.
     ///
     /// Addresses to `avoid` are those that the same call has from other ranges.

@@ -37,7 +37,9 @@ pub enum Cause {
         server: String,
     },
     /// The time for the whole run is over.
-    #[error("the time for the whole run is over (--timeout)")]
+    #[error(
+        "the time for the whole run is over (--timeout; add_timeout or del_timeout of the plugin)"
+    )]
     Deadline,
     /// The answer is not what the API promises.
     #[error("unreadable answer: {0}")]
@@ -146,10 +148,10 @@ impl Call<'_> {
         match status.code {
             401 => Some("; the credentials are not valid (any more)".to_owned()),
             403 => Some(format!(
-                "; grant the verb {:?} on {} (cronjob.yaml has the whole role)",
+                "; grant the verb {:?} on {} (the manifests have the whole role)",
                 self.verb, self.resource
             )),
-            404 if self.verb == "list" && group == crate::api::GROUP => Some(format!(
+            404 if status.reason != "NotFound" && group == crate::api::GROUP => Some(format!(
                 "; the custom resource definition {} is not installed: \
                  kubectl apply -f manifests/crds",
                 self.resource

@@ -1,25 +1,45 @@
 //! PURE: one document out of the call's and the flat file's.
 
+use std::io;
 use std::path::Path;
 
 use serde_json::{Map, Value};
 
 use super::{Error, ReadFile};
 
-/// The `ipam` of a network configuration, its keys in lower case and without nulls.
-pub(super) fn ipam_of(stdin: &[u8]) -> Result<Map<String, Value>, Error> {
+/// A network configuration, its keys in lower case and without nulls.
+pub(super) struct Network {
+    /// `name`.
+    pub(super) name: String,
+    /// `ipam`.
+    pub(super) ipam: Map<String, Value>,
+}
+
+pub(super) fn read(stdin: &[u8]) -> Result<Network, Error> {
     let json = |reason: String| Error::Json {
         reason,
-        bytes: String::from_utf8_lossy(stdin).into_owned(),
+        bytes: shown(stdin),
     };
     let document: Value = serde_json::from_slice(stdin).map_err(|error| json(error.to_string()))?;
-    match lower_case(document) {
-        Value::Object(mut network) => match network.remove("ipam") {
-            Some(Value::Object(ipam)) => Ok(ipam),
-            None => Err(Error::NoIpam),
-            Some(_) => Err(json("ipam is no object".to_owned())),
-        },
-        _ => Err(json("it is no object".to_owned())),
+    let Value::Object(mut network) = lower_case(document) else {
+        return Err(json("it is no object".to_owned()));
+    };
+    let name = network.get("name").and_then(Value::as_str);
+    let name = name.unwrap_or_default().to_owned();
+    match network.remove("ipam") {
+        Some(Value::Object(ipam)) => Ok(Network { name, ipam }),
+        None => Err(Error::NoIpam),
+        Some(_) => Err(json("ipam is no object".to_owned())),
+    }
+}
+
+/// A configuration as an error shows it: whoever reads errors need not read passwords.
+pub(super) fn shown(stdin: &[u8]) -> String {
+    let text = String::from_utf8_lossy(stdin);
+    if text.to_lowercase().contains("password") {
+        "(not shown: there is a password in it)".to_owned()
+    } else {
+        text.into_owned()
     }
 }
 
@@ -43,9 +63,12 @@ pub(super) fn first_of<'a>(
     read_file: ReadFile<'_>,
 ) -> Result<Option<Map<String, Value>>, Error> {
     for path in paths {
-        let read = read_file(Path::new(path)).map_err(|error| Error::FlatFile {
-            path: path.to_owned(),
-            reason: error.to_string(),
+        let read = read_file(Path::new(path)).map_err(|error| {
+            let (path, reason) = (path.to_owned(), error.to_string());
+            match error.kind() {
+                io::ErrorKind::IsADirectory => Error::FlatRead { path, reason },
+                _ => Error::FlatFile { path, reason },
+            }
         })?;
         let Some(text) = read else { continue };
         let broken = |reason: String| Error::FlatJson {

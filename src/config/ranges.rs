@@ -17,6 +17,35 @@ pub struct RangeConfig {
     /// The part of it to allocate from, or why there is none: an error of ADD only, because DEL has
     /// to find what was recorded before.
     pub window: Result<Window, String>,
+    /// The excluded blocks, or which of them cannot be read.
+    exclude: Result<Vec<IpNet>, String>,
+}
+
+impl RangeConfig {
+    /// The slice of the range that a node allocates from.
+    ///
+    /// The slice's own ends take the place of `range_start` and `range_end`, as in the Go program;
+    /// what is excluded stays excluded.
+    #[must_use]
+    pub fn slice(&self, slice: IpRange) -> Self {
+        let range = slice.masked();
+        let exclude = self.exclude.clone();
+        let window = window(range, None, None, &exclude);
+        Self {
+            range,
+            window,
+            exclude,
+        }
+    }
+}
+
+fn window(
+    range: IpRange,
+    start: Option<IpAddr>,
+    end: Option<IpAddr>,
+    exclude: &Result<Vec<IpNet>, String>,
+) -> Result<Window, String> {
+    Window::new(range, start, end, exclude.clone()?).map_err(|error| error.to_string())
 }
 
 /// A range as it is written, alone or as an element of the list.
@@ -118,15 +147,16 @@ fn parse(written: &Written<'_>, warnings: &mut Vec<String>) -> Result<RangeConfi
             format!("could not parse exclude range, err: \"invalid CIDR address: {text}\"")
         })
     });
-    let window = exclude
-        .collect::<Result<Vec<IpNet>, _>>()
-        .and_then(|exclude| {
-            Window::new(range, start, end, exclude).map_err(|error| error.to_string())
-        });
+    let exclude = exclude.collect();
+    let window = window(range, start, end, &exclude);
     if let Ok(window) = &window {
         warn_of_ends(range, window, start, end, warnings);
     }
-    Ok(RangeConfig { range, window })
+    Ok(RangeConfig {
+        range,
+        window,
+        exclude,
+    })
 }
 
 /// Says which end of the window is not the one that was asked for.

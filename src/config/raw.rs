@@ -26,6 +26,7 @@ pub(super) struct Ipam {
     pub(super) log_file: String,
     pub(super) log_level: String,
     pub(super) datastore: String,
+    pub(super) lock_dir: String,
     pub(super) add_timeout: String,
     pub(super) del_timeout: String,
 }

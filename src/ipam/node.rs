@@ -37,6 +37,15 @@ pub(super) fn name(configuration_path: Option<&str>) -> Option<String> {
     (!name.is_empty()).then(|| name.to_owned())
 }
 
+/// The machine's own name, which the Go program takes for the node's where it knows no better. A
+/// slice that is not this node's is never found by it, so it does no harm there.
+pub(super) fn hostname() -> Option<String> {
+    let name = read_if_there(Path::new("/etc/hostname")).ok()??;
+    let name = String::from_utf8(name).ok()?;
+    let name = name.trim();
+    (!name.is_empty()).then(|| name.to_owned())
+}
+
 /// Whether a path leads to this process's own network namespace.
 pub(super) fn is_own_netns(path: &Path) -> bool {
     let identity = |path: &Path| {

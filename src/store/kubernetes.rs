@@ -8,14 +8,21 @@ mod acquire;
 mod claims;
 mod pools;
 mod release;
+mod slices;
+mod turn;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::client::{self, Client};
-use crate::ip;
+use crate::ip::{self, IpRange};
 use crate::record::{Entry, ObjectId};
 use crate::store::{Attachment, Error, Overlap, Range, Store};
+use turn::Turn;
 
 /// The label of a reservation that says for which pool it was made.
 pub const POOL_LABEL: &str = "whereabouts.cni.cncf.io/pool";
@@ -23,6 +30,9 @@ pub const POOL_LABEL: &str = "whereabouts.cni.cncf.io/pool";
 pub const NODE_LABEL: &str = "whereabouts.cni.cncf.io/node";
 /// The label that says for which container it was made: the id's first 63 characters.
 pub const CONTAINER_LABEL: &str = "whereabouts.cni.cncf.io/container";
+
+/// How long a call that failed may go on, beyond its deadline, with taking back what it wrote.
+const TAKING_BACK: Duration = Duration::from_secs(5);
 
 /// The longest value of a label (Kubernetes, Labels and Selectors).
 const MAX_LABEL: usize = 63;
@@ -32,13 +42,35 @@ const MAX_LABEL: usize = 63;
 pub struct Kubernetes {
     client: Client,
     namespace: String,
+    lock_folder: PathBuf,
 }
 
 impl Kubernetes {
-    /// Uses the records of this namespace.
+    /// Uses the records of this namespace; the processes of a node take turns by locks in a folder.
     #[must_use]
-    pub fn new(client: Client, namespace: String) -> Self {
-        Self { client, namespace }
+    pub fn new(client: Client, namespace: String, lock_folder: PathBuf) -> Self {
+        Self {
+            client,
+            namespace,
+            lock_folder,
+        }
+    }
+
+    /// Waits until no other process of this node changes the pool, but not for ever: whoever has
+    /// the turn may be waiting for an answer that never comes.
+    async fn turn(&self, pool: &ObjectId) -> Turn {
+        let left = self.client.deadline().duration_since(Instant::now());
+        Turn::wait(&self.lock_folder, pool, left / 2).await
+    }
+
+    /// The same store for taking back what was written: that may go on a little longer than the
+    /// call that failed.
+    fn for_taking_back(&self) -> Self {
+        let until = self.client.deadline().max(Instant::now() + TAKING_BACK);
+        Self {
+            client: self.client.until(until),
+            ..self.clone()
+        }
     }
 
     fn id(&self, name: String) -> ObjectId {
@@ -108,6 +140,10 @@ fn is_of(entry: &Entry, container: &str, interface: &str) -> bool {
 }
 
 impl Store for Kubernetes {
+    async fn slice_of(&self, slices: &str, node: &str, range: IpRange) -> Result<IpRange, Error> {
+        slices::slice_of(self, slices, node, range).await
+    }
+
     async fn acquire(
         &self,
         range: &Range<'_>,

@@ -1,9 +1,12 @@
 //! The plugin as a process, against the real API server.
 
 mod call;
+mod crowds;
+mod faults;
 mod neighbours;
-
-use std::collections::BTreeSet;
+mod protocol;
+mod refusals;
+mod slices;
 
 use serde_json::{Value, json};
 
@@ -11,7 +14,7 @@ use crate::support::cluster::Cluster;
 use crate::support::objects::{
     Object, create_all, delete_pod_now, entries, pod, pool, reservation, reservations,
 };
-use crate::support::proxy::{Fault, Proxy};
+use crate::support::proxy::Proxy;
 use crate::support::run::reconciler;
 use call::{Network, addresses, call};
 
@@ -179,35 +182,6 @@ async fn a_container_that_may_still_run_elsewhere_keeps_its_address() {
 }
 
 #[tokio::test]
-async fn many_at_once_get_different_addresses_close_together() {
-    let cluster = Cluster::lock().await;
-    let wide = Network::new(&cluster, json!({"range": "10.0.0.0/16"}));
-    let narrow = Network::new(&cluster, json!({"range": "10.0.0.0/23"}));
-    let calls = (0..60).map(|n| {
-        let network = if n % 2 == 0 { &wide } else { &narrow };
-        call("ADD", network)
-            .container(&format!("c{n}"))
-            .pod("default", &format!("web-{n}"))
-            .spawn()
-    });
-    let mut given = BTreeSet::new();
-    for running in calls.collect::<Vec<_>>() {
-        let add = running.wait().await.expect(0);
-        let address = addresses(&add.json()).remove(0);
-        given.insert(address.split('/').next().unwrap().to_owned());
-    }
-    assert_eq!(given.len(), 60, "{given:?}");
-    let mut recorded = keys(&cluster, "10.0.0.0-16").await;
-    recorded.extend(keys(&cluster, "10.0.0.0-23").await);
-    assert_eq!(recorded.len(), 60);
-    assert!(
-        recorded.iter().all(|offset| *offset <= 60 + 100),
-        "{recorded:?}"
-    );
-    assert_eq!(reservations(cluster.client()).await.len(), 60);
-}
-
-#[tokio::test]
 async fn addresses_that_another_range_has_taken_cost_only_a_few_calls() {
     let cluster = Cluster::lock().await;
     let taken =
@@ -258,101 +232,6 @@ async fn addresses_that_another_range_has_taken_cost_only_a_few_calls() {
         .map(|seen| format!("{} {}", seen.method, seen.path))
         .collect();
     assert!(before_lone > before && calls.len() == 4, "{calls:#?}");
-}
-
-#[tokio::test]
-async fn an_add_that_fails_leaves_nothing_and_one_that_succeeds_is_recorded() {
-    let faults = [
-        Fault::Status(500, "InternalError"),
-        Fault::Status(413, "RequestEntityTooLarge"),
-        Fault::Status(403, "Forbidden"),
-        Fault::Status(409, "Conflict"),
-        Fault::Status(422, "Invalid"),
-        Fault::StatusAfter(500),
-        Fault::DropConnection,
-        Fault::DropAfter,
-    ];
-    for (method, path) in [
-        ("POST", "/overlappingrangeipreservations"),
-        ("PATCH", "/ippools/"),
-        ("POST", "/ippools"),
-    ] {
-        for fault in faults.clone() {
-            let cluster = Cluster::lock().await;
-            let proxy = Proxy::start(&cluster).await;
-            let network = Network::through(&proxy, &cluster, json!({"range": "10.0.0.0/24"}));
-            let said = format!("{method} {path} {fault:?}");
-            proxy.once(move |seen| seen.is(method, path), fault);
-            let add = call("ADD", &network).pod("default", "web").run().await;
-            let recorded = if add.code == Some(0) {
-                let given = addresses(&add.json()).remove(0);
-                let last: u64 = given
-                    .trim_end_matches("/24")
-                    .rsplit('.')
-                    .next()
-                    .unwrap()
-                    .parse()
-                    .unwrap();
-                assert_eq!(
-                    keys(&cluster, "10.0.0.0-24").await,
-                    [last],
-                    "{said} {add:#?}"
-                );
-                assert!(
-                    reservations(cluster.client())
-                        .await
-                        .contains(&format!("kube-system/10.0.0.{last}"))
-                );
-                1
-            } else {
-                assert_eq!(add.json()["code"], 999, "{said} {add:#?}");
-                0
-            };
-            // Whatever is left beside it is waste that the reconciler finds: the pod never came.
-            pod("default", "bystander").create(cluster.client()).await;
-            let args = ["-o", "json"];
-            reconciler(cluster.kubeconfig())
-                .args(args)
-                .output()
-                .await
-                .expect(0);
-            assert!(
-                reservations(cluster.client()).await.is_empty(),
-                "{said}: {recorded}"
-            );
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_store_that_cannot_be_reached_fails_del_so_that_it_is_called_again() {
-    let cluster = Cluster::lock().await;
-    let proxy = Proxy::start(&cluster).await;
-    let network = Network::through(&proxy, &cluster, json!({"range": "10.0.0.0/24"}));
-    call("ADD", &network)
-        .pod("default", "web")
-        .run()
-        .await
-        .expect(0);
-    for (method, path) in [
-        ("GET", "/ippools/"),
-        ("DELETE", "/overlapping"),
-        ("PATCH", "/ippools/"),
-    ] {
-        proxy.once(
-            move |seen| seen.is(method, path),
-            Fault::Status(500, "InternalError"),
-        );
-        let del = call("DEL", &network).run().await.expect(1);
-        assert!(
-            del.json()["msg"].as_str().unwrap().contains("500"),
-            "{del:#?}"
-        );
-    }
-    call("DEL", &network).run().await.expect(0);
-    assert_nothing_left(&cluster, "10.0.0.0-24").await;
-    let nowhere = network.with("kubernetes", json!({"kubeconfig": "/nonexistent"}));
-    call("DEL", &nowhere).run().await.expect(1);
 }
 
 #[tokio::test]
@@ -445,34 +324,4 @@ async fn the_reconciler_reads_what_the_plugin_records() {
         .await
         .expect(0);
     assert_eq!(addresses(&add.json()), ["10.0.0.2/24"]);
-}
-
-#[tokio::test]
-async fn whatever_goes_wrong_standard_output_has_one_document() {
-    let cluster = Cluster::lock().await;
-    let network = Network::new(&cluster, json!({"range": "10.0.0.0/24"}));
-    let version = call("VERSION", &network).run().await.expect(0);
-    assert_eq!(
-        version.json()["supportedVersions"]
-            .as_array()
-            .unwrap()
-            .len(),
-        7
-    );
-    let about = call("", &network).run().await.expect(0);
-    assert!(
-        about.stdout.is_empty() && about.stderr.starts_with("whereabouts "),
-        "{about:#?}"
-    );
-    for (command, network, code) in [
-        ("PLAY", network.clone(), 4),
-        ("ADD", network.top("cniVersion", json!("9.9.9")), 1),
-        ("ADD", network.top("name", json!("")), 7),
-        ("ADD", network.with("type", json!("host-local")), 999),
-        ("ADD", network.with("range", json!("nonsense")), 999),
-        ("ADD", network.clone(), 999),
-    ] {
-        let failed = call(command, &network).run().await.expect(1);
-        assert_eq!(failed.json()["code"], code, "{failed:#?}");
-    }
 }

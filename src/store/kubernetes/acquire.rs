@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::pools::Change;
 use super::{Kubernetes, claims::Claim, is_of};
 use crate::allocate::Window;
-use crate::client::CallError;
+use crate::client::{CallError, Cause};
 use crate::record::{Entry, ObjectId, Pool, PoolObject};
 use crate::retry;
 use crate::store::{Attachment, Error, Overlap, Range};
@@ -39,6 +39,7 @@ pub(super) async fn acquire(
         .window
         .as_ref()
         .map_err(|reason| Error::Exhausted(reason.clone()))?;
+    let _turn = store.turn(&pool_id).await;
     let mut unavailable = BTreeSet::new();
     let mut conflicts: usize = 0;
     let mut pauses = retry::pauses(retry::Patience::UntilTheDeadline);
@@ -249,10 +250,11 @@ async fn record(
         let Err(error) = store.change(pool, change).await else {
             return Ok(None);
         };
-        if !error.cause.is_conflict() {
+        // A test failed, or others changed the pool faster than the server could follow.
+        let is_contended = error.cause.is_conflict() || matches!(error.cause, Cause::Silent { .. });
+        if !is_contended {
             return Err(error);
         }
-        // A test failed, or others changed the pool faster than the server could follow.
         let now = store.read_pool(&pool.id).await?;
         let Some(now) = now.filter(|now| now.pool.range_text == pool.range_text) else {
             return Ok(Some(format!("pool {} was replaced", pool.id)));
@@ -345,6 +347,7 @@ async fn take_over(
 
 /// After a failure: takes the entry out again if it was recorded all the same.
 async fn take_back(store: &Kubernetes, pool: &ObjectId, key: &str, attachment: &Attachment) {
+    let store = &store.for_taking_back();
     let Ok(Some(now)) = store.read_pool(pool).await else {
         return;
     };
@@ -361,7 +364,7 @@ async fn take_back(store: &Kubernetes, pool: &ObjectId, key: &str, attachment: &
 /// After a failure: deletes the claim again.
 async fn give_back(store: &Kubernetes, claim: Option<&Claim>) {
     if let Some(claim) = claim
-        && let Err(error) = store.drop_claim(claim).await
+        && let Err(error) = store.for_taking_back().drop_claim(claim).await
     {
         tracing::warn!(reservation = %claim.id, %error, "A claim is left for the reconciler");
     }

@@ -71,11 +71,17 @@ async fn take_out(
     meant: impl Fn(&Entry) -> bool,
 ) -> Result<(), Error> {
     let pool_id = store.pool_id(range);
+    let mut turn = None;
     let mut pauses = retry::pauses(retry::Patience::UntilTheDeadline);
     loop {
         let Some(found) = store.read_pool(&pool_id).await? else {
             return Ok(());
         };
+        if turn.is_none() && found.entries.iter().any(&meant) {
+            // Only now: most ranges hold nothing of what is looked for.
+            turn = Some(store.turn(&pool_id).await);
+            continue;
+        }
         let mut last = None;
         for entry in found.entries.iter().filter(|entry| meant(entry)) {
             last = take_out_one(store, range, &found, entry).await?.or(last);

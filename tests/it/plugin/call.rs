@@ -24,7 +24,8 @@ impl Network {
         Network::at(&proxy.kubeconfig(cluster, cluster.token()), ipam)
     }
 
-    fn at(kubeconfig: &Path, mut ipam: Value) -> Network {
+    /// A network whose records are where this kubeconfig says.
+    pub(super) fn at(kubeconfig: &Path, mut ipam: Value) -> Network {
         ipam["type"] = json!("whereabouts");
         ipam["kubernetes"] = json!({ "kubeconfig": kubeconfig });
         Network(json!({"cniVersion": "1.1.0", "name": "lan", "type": "macvlan", "ipam": ipam}))
@@ -88,6 +89,12 @@ impl Call {
 
     pub(super) fn env(mut self, name: &str, value: &str) -> Call {
         self.command.env(name, value);
+        self
+    }
+
+    /// With this on standard input instead of the network's configuration.
+    pub(super) fn stdin(mut self, input: &str) -> Call {
+        input.clone_into(&mut self.input);
         self
     }
 

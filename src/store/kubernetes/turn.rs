@@ -1,0 +1,93 @@
+//! I/O: the processes of one node change a pool one after the other.
+//!
+//! This is for speed only: a pool that many change at once refuses nearly all of them, while the
+//! API server works on every one. What keeps records right are the guards of each write, so
+//! whoever cannot get the lock goes on without it.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use crate::record::ObjectId;
+
+/// The right to change a pool before the other processes of this node; given back when dropped,
+/// also by a process that is killed.
+pub(super) struct Turn(Option<File>);
+
+impl Turn {
+    /// Waits for its turn, but not longer than so.
+    pub(super) async fn wait(folder: &Path, pool: &ObjectId, patience: Duration) -> Self {
+        let name = format!("{}.{}.lock", pool.namespace, pool.name);
+        let file = match open(folder, &name) {
+            Ok(file) => file,
+            Err(error) => {
+                tracing::debug!(folder = %folder.display(), %error, "No lock file");
+                return Self(None);
+            }
+        };
+        let (locked, turn) = oneshot::channel();
+        // A thread that nobody waits for: the process may end while the lock is not free yet.
+        std::thread::spawn(move || {
+            let taken = file.lock().map(|()| file);
+            // Whoever waited too long has gone on without it.
+            let _ = locked.send(taken);
+        });
+        let Ok(Ok(Ok(file))) = tokio::time::timeout(patience, turn).await else {
+            tracing::debug!(%pool, "No turn in time");
+            return Self(None);
+        };
+        Self(Some(file))
+    }
+
+    /// Whether it was waited for in vain.
+    #[cfg(test)]
+    fn is_without(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if let Some(file) = &self.0 {
+            // Closing the file would do, but for a copy of it in the child of a caller.
+            let _ = file.unlock();
+        }
+    }
+}
+
+fn open(folder: &Path, name: &str) -> std::io::Result<File> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)?;
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(folder.join(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn one_after_the_other_and_nobody_for_ever() {
+        let folder = tempfile::tempdir().unwrap();
+        let pool = ObjectId {
+            namespace: "kube-system".into(),
+            name: "10.0.0.0-24".into(),
+        };
+        let wait = |millis| Turn::wait(folder.path(), &pool, Duration::from_millis(millis));
+        let first = wait(1000).await;
+        assert!(!first.is_without());
+        assert!(wait(50).await.is_without());
+        drop(first);
+        assert!(!wait(5000).await.is_without());
+        let nowhere = Turn::wait(Path::new("/proc/none"), &pool, Duration::from_secs(1)).await;
+        assert!(nowhere.is_without());
+    }
+}
