@@ -1,7 +1,8 @@
 # What a developer does here, by name; `make` alone lists it.
 #
 # Rust, Go, make and sh are all that is needed: the Kubernetes that the tests run against is built
-# from source, as tests/controlplane/go.mod pins it.
+# from source, as tests/controlplane/go.mod pins it, and so are the CNI tools that call the plugin, as
+# tests/cni/go.mod pins them. The tests make network namespaces, for which they need root and `ip`.
 
 CARGO ?= cargo
 GO ?= go
@@ -15,6 +16,8 @@ given := $(and $(KUBEBUILDER_ASSETS),$(wildcard $(KUBEBUILDER_ASSETS)/etcd),$(wi
 	$(KUBEBUILDER_ASSETS)/kube-apiserver),$(wildcard $(KUBEBUILDER_ASSETS)/kubectl))
 demo_tools := $(if $(given),,$(addprefix $(controlplane_dir)/,etcd kube-apiserver kubectl))
 all_tools := $(if $(given),,$(demo_tools) $(controlplane_dir)/kube-controller-manager)
+
+cni_tools := $(addprefix target/cni/,cnitool bridge macvlan)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -44,7 +47,7 @@ demo-build: $(demo_tools)
 	$(CARGO) build --locked --release --bin ip-reconciler --example controlplane
 
 .PHONY: test
-test: controlplane ## Run all tests
+test: controlplane cni iproute ## Run all tests (as root)
 	$(CARGO) test --locked
 
 .PHONY: lint
@@ -59,6 +62,14 @@ generate: ## Write the generated manifests anew
 
 .PHONY: controlplane
 controlplane: $(all_tools) ## Build the Kubernetes of the tests (7 minutes on 2 cores, once)
+
+.PHONY: cni
+cni: $(cni_tools) ## Build the CNI tools of the tests (half a minute on 2 cores, once)
+
+# What a Debian image for containers may lack; unshare and nsenter are always there.
+.PHONY: iproute
+iproute:
+	@command -v ip >/dev/null || { apt-get update && apt-get install -y --no-install-recommends iproute2; }
 
 .PHONY: clean
 clean: ## Remove everything that was built, the Kubernetes of the tests too
@@ -79,3 +90,11 @@ $(controlplane_dir)/etcd: minutes = 1 minute
 $(controlplane_dir)/kube-apiserver: minutes = 4 minutes
 $(controlplane_dir)/kubectl: minutes = half a minute
 $(controlplane_dir)/kube-controller-manager: minutes = a minute and a half
+
+target/cni/%: tests/cni/go.mod tests/cni/go.sum
+	@CGO_ENABLED=0 $(GO) -C tests/cni build -trimpath -o ../../$@ -ldflags "-s -w" $(package)
+	@touch $@
+
+target/cni/cnitool: package = github.com/containernetworking/cni/cnitool
+target/cni/bridge: package = github.com/containernetworking/plugins/plugins/main/bridge
+target/cni/macvlan: package = github.com/containernetworking/plugins/plugins/main/macvlan

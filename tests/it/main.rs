@@ -8,6 +8,7 @@
 )]
 
 mod brakes;
+mod callers;
 mod cli;
 mod faults;
 mod generated;
