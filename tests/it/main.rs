@@ -18,5 +18,6 @@ mod random;
 mod release;
 mod rights;
 mod selftest;
+mod store;
 mod support;
 mod transcripts;

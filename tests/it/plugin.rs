@@ -6,6 +6,7 @@ mod faults;
 mod neighbours;
 mod protocol;
 mod refusals;
+mod restarts;
 mod slices;
 
 use serde_json::{Value, json};

@@ -147,7 +147,8 @@ fn entry_of(attachment: &Attachment) -> Value {
     json!({"id": container, "podref": pod.to_string(), "ifname": interface, "owner": owner})
 }
 
-/// The lowest free address; after conflicts one of the lowest, so that many at once part ways.
+/// The lowest free address. The first conflict only shows what other ranges have taken; after more of
+/// them it is one of the lowest, so that many at once part ways.
 fn choose(
     window: &Window,
     found: &PoolObject,
@@ -163,7 +164,8 @@ fn choose(
         .chain(avoid.iter().copied())
         .chain(lost.iter().copied())
         .collect();
-    let spread = conflicts.saturating_mul(SPREAD_STEP).min(MAX_SPREAD);
+    let contended = conflicts.saturating_sub(1);
+    let spread = contended.saturating_mul(SPREAD_STEP).min(MAX_SPREAD);
     let free: Vec<IpAddr> = window.free(&taken).take(spread.saturating_add(1)).collect();
     match free.get(retry::random_below(free.len())) {
         Some(address) => Ok(*address),
