@@ -38,3 +38,12 @@ pub fn definitions() -> [CustomResourceDefinition; 3] {
     }
     definitions
 }
+
+/// The label of a reservation that says for which pool it was made.
+pub const POOL_LABEL: &str = "whereabouts.cni.cncf.io/pool";
+/// The label that says on which node its container runs.
+pub const NODE_LABEL: &str = "whereabouts.cni.cncf.io/node";
+/// The label that says for which container it was made: the id's first 63 characters.
+pub const CONTAINER_LABEL: &str = "whereabouts.cni.cncf.io/container";
+/// The longest value of a label, in characters (Kubernetes, Labels and Selectors).
+pub const MAX_LABEL: usize = 63;

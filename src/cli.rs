@@ -146,6 +146,7 @@ async fn run_live(
         let message = match step {
             ReadStep::Pools => "Reading pools",
             ReadStep::Reservations => "Reading reservations",
+            ReadStep::Nodes => "Reading nodes",
             ReadStep::Pods => "Reading pods",
         };
         if let Some(spinner) = &spinner {

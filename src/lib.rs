@@ -6,7 +6,7 @@
 //! | module | | what it is |
 //! |---|---|---|
 //! | [`ip`] | pure | addresses, ranges, offsets |
-//! | [`pod`] | pure | pod references and network status |
+//! | [`pod`], [`node`] | pure | pod references and network status; what a Node says |
 //! | [`allocate`] | pure | which address comes next |
 //! | [`api`] | pure | the custom resources |
 //! | [`record`] | pure | pool entries and reservations, from their JSON |
@@ -25,6 +25,7 @@ pub mod duration;
 pub mod ip;
 pub mod ipam;
 pub mod log;
+pub mod node;
 pub mod pod;
 pub mod reconcile;
 pub mod record;

@@ -192,6 +192,9 @@ pub struct PodState {
     pub mirror: bool,
     /// Its terminal phase, if it has one.
     pub finished: Option<Finished>,
+    /// The node that it was bound to; known only from a whole pod, and of pods on nodes that are
+    /// not Ready.
+    pub node: Option<Box<str>>,
     /// What its interfaces have.
     pub status: NetworkStatus,
 }

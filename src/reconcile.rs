@@ -6,6 +6,7 @@ pub mod apply;
 pub mod audit;
 pub mod confirm;
 pub mod items;
+pub mod nodes;
 pub mod plan;
 pub mod pods;
 pub mod records;
@@ -27,6 +28,8 @@ use stop::Stop;
 pub const POOLS: &str = "ippools.whereabouts.cni.cncf.io";
 /// `overlappingrangeipreservations`, as roles and messages spell it.
 pub const RESERVATIONS: &str = "overlappingrangeipreservations.whereabouts.cni.cncf.io";
+/// `nodes`, as roles and messages spell it.
+pub const NODES: &str = "nodes";
 /// `pods`, as roles and messages spell it.
 pub const PODS: &str = "pods";
 
@@ -41,6 +44,8 @@ pub struct Settings {
     pub max_release: MaxRelease,
     /// Whether brakes are overridden.
     pub brakes: Brakes,
+    /// What is concluded from nodes.
+    pub nodes: nodes::Rules,
     /// How far two looks at a suspect pod are apart.
     pub settle: Duration,
     /// Objects in a page of a list.
@@ -110,6 +115,7 @@ pub async fn run(
 ) -> Result<Run, Error> {
     let view = async {
         let mut snapshot = read_cluster(client, settings.page, steering.progress).await?;
+        snapshot.nodes.set_rules(settings.nodes);
         let Settings {
             scope,
             settle,
@@ -144,7 +150,8 @@ pub async fn run(
 
 /// Judges a snapshot that was read from files; nothing can be applied to it.
 #[must_use]
-pub fn judge(snapshot: Snapshot, settings: &Settings) -> Run {
+pub fn judge(mut snapshot: Snapshot, settings: &Settings) -> Run {
+    snapshot.nodes.set_rules(settings.nodes);
     let plan = plan(&snapshot, settings);
     Run {
         snapshot,

@@ -75,6 +75,12 @@ impl Pool {
 
     /// How well a reservation of `network` fits this pool.
     ///
+    /// What stands before the range in its name.
+    #[must_use]
+    pub fn prefix(&self) -> Option<&str> {
+        self.prefix.as_deref().filter(|prefix| !prefix.is_empty())
+    }
+
     /// Names of node slices put the node behind the network; the two cannot be told apart, so
     /// every cut at a `-` is a possible network.
     pub(crate) fn fit(&self, network: &str) -> Fit {
@@ -124,6 +130,8 @@ pub struct Owner {
     pub interface: Option<Box<str>>,
     /// The pod's uid, where the record says it of this very container.
     pub uid: Option<Box<str>>,
+    /// The node that it was recorded on, where the record says it of this very container.
+    pub node: Option<Box<str>>,
 }
 
 impl Owner {

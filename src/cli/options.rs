@@ -12,6 +12,7 @@ use tracing::level_filters::LevelFilter;
 use crate::client::Target;
 use crate::duration;
 use crate::log;
+use crate::reconcile::nodes::Rules;
 use crate::reconcile::plan::{MaxRelease, Scope};
 use crate::reconcile::report::Format;
 use crate::reconcile::{Brakes, Mode, Settings};
@@ -91,6 +92,15 @@ pub(super) struct Options {
     /// Release even when a brake would refuse.
     #[arg(long, env = "IP_RECONCILER_FORCE", value_parser = BoolishValueParser::new(), num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", help_heading = "Safety")]
     force: Option<bool>,
+
+    /// Also hold records that name no node, while some node is not Ready and their pod is gone.
+    #[arg(long, env = "IP_RECONCILER_STRICT", value_parser = BoolishValueParser::new(), num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", help_heading = "Safety")]
+    strict: Option<bool>,
+
+    /// UNSAFE: release addresses held for a node that has not been Ready for so long. A node that is
+    /// only cut off may still use them, and then two pods have one address [default: never].
+    #[arg(long, env = "IP_RECONCILER_RELEASE_UNREACHABLE_AFTER", value_name = "DURATION", value_parser = age, help_heading = "Safety")]
+    release_unreachable_after: Option<Duration>,
 
     /// How far two looks at a pod are apart, before it is believed that it does not have an
     /// address [default: 30s].
@@ -199,6 +209,10 @@ impl Options {
             } else {
                 Brakes::On
             },
+            nodes: Rules {
+                strict: self.strict == Some(true),
+                release_after: self.release_unreachable_after,
+            },
             settle: self.settle.unwrap_or(SETTLE),
             page: self.page_size,
             at_once: self.concurrency.into(),
@@ -223,6 +237,15 @@ impl Options {
     pub(super) fn timeout(&self) -> Duration {
         self.timeout
     }
+}
+
+/// Reads a duration as Go writes it, longer than nothing: what is meant by 0s is no wait at all.
+fn age(text: &str) -> Result<Duration, String> {
+    let duration = duration::parse(text).map_err(|error| error.to_string())?;
+    if duration.is_zero() {
+        return Err("it has to be longer than nothing".to_owned());
+    }
+    Ok(duration)
 }
 
 /// Reads a duration as Go writes it, no longer than a run can take.

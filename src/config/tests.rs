@@ -131,7 +131,7 @@ fn each_mistake_has_its_text() {
         ),
         (
             json!({"datastore": "etcd"}),
-            "datastore \"etcd\" is not supported: only kubernetes is",
+            "datastore \"etcd\" is not supported yet: leave it out, and set kubernetes.kubeconfig",
         ),
         (
             json!({"add_timeout": "soon"}),

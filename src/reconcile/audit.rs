@@ -7,194 +7,25 @@
 mod properties;
 #[cfg(test)]
 mod tests;
+mod verdict;
 
-use std::fmt;
 use std::net::IpAddr;
 
+use super::nodes::{Names, Nodes, Place, Standing};
 use super::pods::Pods;
 use super::records::{RecordId, Records};
 use crate::ip::IpRange;
-use crate::pod::{Finished, PodRef, PodState};
-use crate::record::Owner;
+use crate::pod::PodState;
+use crate::record::{Entry, Owner, Reservation};
 
-/// What is known of one record, with the evidence it rests on; in the order of the rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict<'a> {
-    /// The record cannot be read.
-    Malformed(&'a str),
-    /// It names no pod in the form `namespace/name`.
-    Unowned,
-    /// It, its pool or its pod carries `whereabouts.cni.cncf.io/reconcile: "false"`.
-    Protected(Protector),
-    /// Another pod, which may run, shows the address although no record of its own explains it.
-    UsedByAnother(&'a PodRef),
-    /// The pod has ended.
-    PodFinished(Finished),
-    /// The pod is being deleted: its kubelet will call DEL.
-    Terminating,
-    /// The pod shows the address, on this interface.
-    InUse(&'a str),
-    /// The pod's network status cannot be read.
-    StatusUnreadable(&'a str),
-    /// A pod of that name exists, but not the one for which the address was allocated.
-    PodReplaced {
-        /// The uid that the record names.
-        recorded: &'a str,
-        /// The uid of the pod that is there.
-        found: &'a str,
-    },
-    /// The pod shows this interface with another address of the family.
-    AddressNotOnPod {
-        /// The interface.
-        interface: &'a str,
-        /// An address that it shows instead.
-        shows: IpAddr,
-    },
-    /// The pod is there, and nothing more is known yet.
-    Starting,
-    /// There is no pod of that name, read after the record.
-    PodGone,
-}
-
-/// What carries the annotation that exempts a record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Protector {
-    /// The pool of the record, or one from which the address of a reservation comes.
-    Pool,
-    /// The reservation.
-    Reservation,
-    /// The pod.
-    Pod,
-}
-
-/// What a verdict leads to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
-    /// The record stays.
-    Keep,
-    /// The record stays, and a person should look at it.
-    Warn,
-    /// The record is an orphan.
-    Release,
-}
-
-impl Verdict<'_> {
-    /// All names, in the order of the rows.
-    pub const NAMES: [&'static str; 12] = [
-        "Malformed",
-        "Unowned",
-        "Protected",
-        "UsedByAnother",
-        "PodFinished",
-        "Terminating",
-        "InUse",
-        "StatusUnreadable",
-        "PodReplaced",
-        "AddressNotOnPod",
-        "Starting",
-        "PodGone",
-    ];
-
-    /// What follows from it.
-    #[must_use]
-    pub fn action(&self) -> Action {
-        match self {
-            Self::Malformed(_)
-            | Self::Unowned
-            | Self::UsedByAnother(_)
-            | Self::StatusUnreadable(_) => Action::Warn,
-            Self::Protected(_) | Self::Terminating | Self::InUse(_) | Self::Starting => {
-                Action::Keep
-            }
-            Self::PodFinished(_)
-            | Self::PodReplaced { .. }
-            | Self::AddressNotOnPod { .. }
-            | Self::PodGone => Action::Release,
-        }
-    }
-
-    /// Whether a look at the whole pod has to confirm it before anything is released.
-    #[must_use]
-    pub fn needs_confirmation(&self) -> bool {
-        matches!(
-            self,
-            Self::PodReplaced { .. } | Self::AddressNotOnPod { .. }
-        )
-    }
-
-    /// Its place in [`Verdict::NAMES`].
-    #[must_use]
-    pub fn row(&self) -> usize {
-        match self {
-            Self::Malformed(_) => 0,
-            Self::Unowned => 1,
-            Self::Protected(_) => 2,
-            Self::UsedByAnother(_) => 3,
-            Self::PodFinished(_) => 4,
-            Self::Terminating => 5,
-            Self::InUse(_) => 6,
-            Self::StatusUnreadable(_) => 7,
-            Self::PodReplaced { .. } => 8,
-            Self::AddressNotOnPod { .. } => 9,
-            Self::Starting => 10,
-            Self::PodGone => 11,
-        }
-    }
-
-    /// Its name, as reports print it.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        Self::NAMES.get(self.row()).copied().unwrap_or_default()
-    }
-}
-
-/// The evidence in words.
-impl fmt::Display for Verdict<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Malformed(reason) | Self::StatusUnreadable(reason) => f.write_str(reason),
-            Self::Unowned => f.write_str("names no pod as namespace/name"),
-            Self::Protected(by) => {
-                let by = match by {
-                    Protector::Pool => "pool",
-                    Protector::Reservation => "reservation",
-                    Protector::Pod => "pod",
-                };
-                write!(
-                    f,
-                    "the {by} is annotated {}: \"false\"",
-                    crate::pod::RECONCILE_KEY
-                )
-            }
-            Self::UsedByAnother(pod) => {
-                write!(
-                    f,
-                    "pod {pod} shows this address without a record of its own"
-                )
-            }
-            Self::PodFinished(finished) => write!(f, "pod has phase {}", finished.phase()),
-            Self::Terminating => f.write_str("pod is being deleted"),
-            Self::InUse(interface) => write!(f, "pod shows it on interface {interface:?}"),
-            Self::PodReplaced { recorded, found } => {
-                write!(
-                    f,
-                    "allocated for the pod with uid {recorded}; there is now {found}"
-                )
-            }
-            Self::AddressNotOnPod { interface, shows } => {
-                write!(f, "pod shows {shows} on interface {interface:?} instead")
-            }
-            Self::Starting => f.write_str("pod exists and does not show its addresses yet"),
-            Self::PodGone => f.write_str("no such pod"),
-        }
-    }
-}
+pub use verdict::{Action, PodSays, Protector, Verdict};
 
 /// The records of a cluster beside what its pods prove.
 #[derive(Debug, Clone, Copy)]
 pub struct Audit<'a> {
     records: &'a Records,
     pods: &'a Pods,
+    nodes: &'a Nodes,
 }
 
 /// What the rows ask of a record, whatever kind it is.
@@ -205,14 +36,22 @@ struct Subject<'a> {
     uid: Option<&'a str>,
     interface: Option<&'a str>,
     range: Option<&'a IpRange>,
+    /// The node that the record names.
+    node: Option<&'a str>,
+    /// What stands before the range in its pool's name.
+    slice: Option<&'a str>,
     protector: Option<Protector>,
 }
 
 impl<'a> Audit<'a> {
     /// Puts both side by side.
     #[must_use]
-    pub fn new(records: &'a Records, pods: &'a Pods) -> Self {
-        Self { records, pods }
+    pub fn new(records: &'a Records, pods: &'a Pods, nodes: &'a Nodes) -> Self {
+        Self {
+            records,
+            pods,
+            nodes,
+        }
     }
 
     /// The records that are judged.
@@ -231,30 +70,46 @@ impl<'a> Audit<'a> {
     }
 
     fn entry(&self, index: usize) -> Verdict<'a> {
-        let Some(entry) = self.records.entries.get(index) else {
-            return Verdict::Malformed("no such entry");
-        };
+        match self.records.entries.get(index) {
+            Some(entry) => self.judge(&self.subject_of_entry(entry)),
+            None => Verdict::Malformed("no such entry"),
+        }
+    }
+
+    fn subject_of_entry(&self, entry: &'a Entry) -> Subject<'a> {
         let pool = self.records.pool_of(entry);
-        self.judge(&Subject {
+        Subject {
             problem: entry.address.as_ref().err().map(|reason| &**reason),
             addresses: entry.address.as_ref().map_or(&[], std::slice::from_ref),
             owner: Some(&entry.owner),
             uid: entry.owner.uid.as_deref(),
             interface: entry.owner.interface.as_deref(),
             range: pool.range.as_ref().ok(),
+            node: entry.owner.node.as_deref(),
+            slice: pool.prefix(),
             protector: pool.protected.then_some(Protector::Pool),
-        })
+        }
     }
 
     fn reservation(&self, index: usize) -> Verdict<'a> {
         let Some(reservation) = self.records.reservations.get(index) else {
             return Verdict::Malformed("no such reservation");
         };
+        let verdict = self.judge(&self.subject_of_reservation(reservation));
+        if verdict.action() != Action::Release {
+            return verdict;
+        }
+        // A reservation never goes before its entry.
+        let held = reservation.entries.iter().map(|index| self.entry(*index));
+        held.into_iter()
+            .find(|held| held.action() != Action::Release)
+            .unwrap_or(verdict)
+    }
+
+    fn subject_of_reservation(&self, reservation: &'a Reservation) -> Subject<'a> {
         let entries = || {
-            reservation
-                .entries
-                .iter()
-                .filter_map(|at| self.records.entries.get(*at))
+            let entries = reservation.entries.iter();
+            entries.filter_map(|at| self.records.entries.get(*at))
         };
         let problem = match &reservation.owner {
             Err(reason) => Some(&**reason),
@@ -266,13 +121,13 @@ impl<'a> Audit<'a> {
         let protector = if reservation.protected {
             Some(Protector::Reservation)
         } else {
-            self.records
-                .in_protected_pool(reservation)
-                .then_some(Protector::Pool)
+            let is_in = self.records.in_protected_pool(reservation);
+            is_in.then_some(Protector::Pool)
         };
         // What the reservation leaves out, the entry of the same claim says.
         let own_interface = owner.and_then(|owner| owner.interface.as_deref());
-        let verdict = self.judge(&Subject {
+        let own_node = || owner.and_then(|owner| owner.node.as_deref());
+        Subject {
             problem,
             addresses: &reservation.addresses,
             owner,
@@ -280,16 +135,12 @@ impl<'a> Audit<'a> {
             interface: own_interface
                 .or_else(|| entries().find_map(|entry| entry.owner.interface.as_deref())),
             range: pool.and_then(|pool| pool.range.as_ref().ok()),
+            node: entries()
+                .find_map(|entry| entry.owner.node.as_deref())
+                .or_else(own_node),
+            slice: pool.and_then(|pool| pool.prefix()),
             protector,
-        });
-        if verdict.action() != Action::Release {
-            return verdict;
         }
-        // A reservation never goes before its entry.
-        let held = reservation.entries.iter().map(|index| self.entry(*index));
-        held.into_iter()
-            .find(|held| held.action() != Action::Release)
-            .unwrap_or(verdict)
     }
 
     fn judge(&self, subject: &Subject<'a>) -> Verdict<'a> {
@@ -313,15 +164,88 @@ impl<'a> Audit<'a> {
         if let Some(sighting) = sightings.find(|sighting| sighting.pod != *pod) {
             return Verdict::UsedByAnother(&sighting.pod);
         }
+        if let Some(verdict) = self.judge_node(subject, state) {
+            return verdict;
+        }
         match state {
             None => Verdict::PodGone,
-            // A pod that is being deleted keeps its address even when it has ended: without a look
-            // at its node nothing says who set the phase.
-            Some(state) if state.deleting => Verdict::Terminating,
+            // The garbage collector of pods sets the phase of those on vanished nodes: without
+            // nodes an end counts only of a pod that nobody deletes.
+            Some(state)
+                if state.deleting && (state.finished.is_none() || !self.nodes.are_known()) =>
+            {
+                Verdict::Terminating
+            }
             Some(state) => judge_pod(subject, state)
                 .or_else(|| shown_instead(subject, state).filter(|_| !self.pods.is_doubtful(pod)))
                 .unwrap_or(Verdict::Starting),
         }
+    }
+}
+
+impl<'a> Audit<'a> {
+    /// Where the record's container ran, as far as that is known.
+    fn place(&self, subject: &Subject<'a>, state: Option<&'a PodState>) -> Option<Place<'a>> {
+        let names = Names {
+            recorded: subject.node,
+            slice: subject.slice,
+            pod: state.and_then(|state| state.node.as_deref()),
+        };
+        self.nodes.place(names, state.is_some())
+    }
+
+    /// The rows about nodes: whether what the pod object says can be believed.
+    fn judge_node(
+        &self,
+        subject: &Subject<'a>,
+        state: Option<&'a PodState>,
+    ) -> Option<Verdict<'a>> {
+        let is_other = |state: &PodState| subject.uid.is_some_and(|uid| *uid != *state.uid);
+        let pod = match state {
+            None => PodSays::Gone,
+            Some(state) if state.deleting => PodSays::Deleting,
+            Some(state) if state.finished.is_some() => PodSays::Finished,
+            Some(state) if is_other(state) => PodSays::Replaced,
+            Some(_) => return None,
+        };
+        let Some(Place { node, standing }) = self.place(subject, state) else {
+            let held = pod == PodSays::Gone && self.nodes.hold_unknown();
+            return held.then_some(Verdict::HeldUnreachable { node: None, pod });
+        };
+        let has_left = matches!(pod, PodSays::Gone | PodSays::Deleting);
+        match standing {
+            Standing::Unreachable => {
+                let node = Some(node);
+                Some(Verdict::HeldUnreachable { node, pod })
+            }
+            Standing::UnreachableTooLong if has_left => Some(Verdict::UnreachableTooLong(node)),
+            Standing::OutOfService if has_left => Some(Verdict::NodeOutOfService(node)),
+            Standing::Gone if has_left => Some(Verdict::NodeGone(node)),
+            _ => None,
+        }
+    }
+
+    /// Whether it is known where the record's container ran.
+    #[must_use]
+    pub fn has_place(&self, id: RecordId) -> bool {
+        let subject = match id {
+            RecordId::Entry(index) => {
+                let entry = self.records.entries.get(index);
+                entry.map(|entry| self.subject_of_entry(entry))
+            }
+            RecordId::Reservation(index) => {
+                let reservation = self.records.reservations.get(index);
+                reservation.map(|reservation| self.subject_of_reservation(reservation))
+            }
+        };
+        let state = self.records.pod_of(id).and_then(|pod| self.pods.get(pod));
+        subject.is_some_and(|subject| self.place(&subject, state).is_some())
+    }
+
+    /// Whether nobody knows on which node a pod is that is being deleted: a look at all of it says.
+    #[must_use]
+    pub fn lacks_node(&self, id: RecordId) -> bool {
+        self.nodes.are_known() && self.verdict(id) == Verdict::Terminating && !self.has_place(id)
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::audit::Verdict;
 use super::plan::{Scope, suspects};
-use super::snapshot::{Snapshot, read_pod};
+use super::snapshot::{Snapshot, read_node, read_pod};
 use crate::client::{CallError, Client};
 use crate::pod::{PodRef, PodState};
 
@@ -27,10 +27,13 @@ pub async fn confirm(
     settle: Duration,
     at_once: usize,
 ) -> Result<(), CallError> {
-    let first = look(client, pods_of(snapshot, scope, |_| true), at_once).await?;
+    let mut suspects = pods_of(snapshot, scope, |_| true);
+    suspects.extend(pods_of_unknown_nodes(snapshot, scope));
+    let first = look(client, suspects, at_once).await?;
     for (pod, state) in &first {
         snapshot.pods.replace(&snapshot.records, pod, state.clone());
     }
+    look_at_nodes(client, snapshot, scope).await?;
     let moved = pods_of(snapshot, scope, |v| {
         matches!(v, Verdict::AddressNotOnPod { .. })
     });
@@ -56,6 +59,36 @@ pub async fn confirm(
             snapshot.pods.doubt(pod.clone());
         }
         snapshot.pods.replace(&snapshot.records, &pod, state);
+    }
+    Ok(())
+}
+
+/// Pods that are being deleted, on nobody knows which node.
+fn pods_of_unknown_nodes(snapshot: &Snapshot, scope: &Scope) -> BTreeSet<PodRef> {
+    let audit = snapshot.audit();
+    let ids = snapshot.records.ids();
+    ids.filter(|id| scope.holds(&snapshot.records, *id) && audit.lacks_node(*id))
+        .filter_map(|id| snapshot.records.pod_of(id).cloned())
+        .collect()
+}
+
+/// Looks again for Nodes whose absence would free something.
+async fn look_at_nodes(
+    client: &Client,
+    snapshot: &mut Snapshot,
+    scope: &Scope,
+) -> Result<(), CallError> {
+    let audit = snapshot.audit();
+    let gone = snapshot
+        .records
+        .ids()
+        .filter_map(|id| match audit.verdict(id) {
+            Verdict::NodeGone(node) if scope.holds(&snapshot.records, id) => Some(node.to_owned()),
+            _ => None,
+        });
+    for node in gone.collect::<BTreeSet<String>>() {
+        let state = read_node(client, &node).await?;
+        snapshot.nodes.replace(&node, state);
     }
     Ok(())
 }

@@ -110,6 +110,15 @@ impl Pods {
         }
     }
 
+    /// Takes note of the node of the pod of this uid.
+    pub fn bind(&mut self, pod: &PodRef, uid: &str, node: &str) {
+        if let Some(Some(state)) = self.named.get_mut(pod)
+            && *state.uid == *uid
+        {
+            state.node = Some(node.into());
+        }
+    }
+
     /// Puts what a fresh look at one pod showed in place of what was known; `None` says that there
     /// is no such pod any more.
     pub fn replace(&mut self, records: &Records, pod: &PodRef, state: Option<PodState>) {

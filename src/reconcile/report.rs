@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::apply::{Applied, Outcome};
 use super::audit::{Action, Audit, Verdict};
+use super::nodes::Nodes;
 use super::plan::{Plan, Scope};
 use super::records::{RecordId, Records};
 use super::{Mode, Run, Settings};
@@ -63,6 +64,7 @@ pub struct Report<'a> {
     applied: Option<&'a Applied>,
     scope: &'a Scope,
     notes: &'a [String],
+    nodes: &'a Nodes,
     mode: Mode,
     pods: usize,
     /// Where the snapshot came from.
@@ -160,6 +162,7 @@ impl<'a> Report<'a> {
             applied: run.applied.as_ref(),
             scope: &settings.scope,
             notes: &run.snapshot.notes,
+            nodes: &run.snapshot.nodes,
             mode: settings.mode,
             pods: run.snapshot.pods.total(),
             source,
@@ -226,15 +229,34 @@ impl<'a> Report<'a> {
         let unconfirmed = (unconfirmed > 0).then(|| {
             format!("{unconfirmed} verdicts rest on one look at a pod; a live run looks again before it releases")
         });
+        let unsure = self.count_without_node();
+        let unsure = (unsure > 0).then(|| {
+            format!(
+                "{unsure} records of pods that are gone do not say on which node they were, while some \
+                 node is not Ready; --strict holds them"
+            )
+        });
         self.notes
             .iter()
             .cloned()
+            .chain(unsure)
             .chain(refusal)
             .chain(problems)
             .chain(restored)
             .chain(unread)
             .chain(nothing)
             .chain(unconfirmed)
+    }
+
+    /// How many records go because their pod is gone, although their node may be unreachable.
+    fn count_without_node(&self) -> usize {
+        if !self.nodes.has_unreachable() {
+            return 0;
+        }
+        let gone = self
+            .ids()
+            .filter(|id| self.audit.verdict(*id) == Verdict::PodGone);
+        gone.filter(|id| !self.audit.has_place(*id)).count()
     }
 
     fn unconfirmed(&self) -> usize {

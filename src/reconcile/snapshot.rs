@@ -8,17 +8,20 @@ mod list;
 mod live;
 
 use super::audit::Audit;
+use super::nodes::Nodes;
 use super::pods::Pods;
 use super::records::Records;
 
 pub use files::{FileError, parse_dumps, read_files};
-pub use live::{ReadStep, read_cluster, read_pod, read_pool};
+pub use live::{ReadStep, read_cluster, read_node, read_pod, read_pool};
 
 /// The records of a cluster, and what its pods prove about them.
 #[derive(Debug, Default)]
 pub struct Snapshot {
     /// What could be freed.
     pub records: Records,
+    /// What proves that nothing runs on a node any more.
+    pub nodes: Nodes,
     /// What proves use.
     pub pods: Pods,
     /// What was odd about the input, for the report.
@@ -29,6 +32,6 @@ impl Snapshot {
     /// The verdicts on it.
     #[must_use]
     pub fn audit(&self) -> Audit<'_> {
-        Audit::new(&self.records, &self.pods)
+        Audit::new(&self.records, &self.pods, &self.nodes)
     }
 }

@@ -12,6 +12,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{Entry, ObjectId, Owner, Pool, PoolObject, Reservation};
+use crate::api::{MAX_LABEL, NODE_LABEL};
+use crate::node::{NodeState, OUT_OF_SERVICE};
 use crate::pod::{
     Finished, MIRROR_KEY, NetworkStatus, PodRef, PodState, RECONCILE_KEY, STATUS_KEYS,
 };
@@ -33,6 +35,8 @@ struct Metadata<'a> {
     deletion_timestamp: Option<Cow<'a, str>>,
     #[serde(default, borrow)]
     annotations: Option<Annotations<'a>>,
+    #[serde(default, borrow)]
+    labels: Option<Annotations<'a>>,
 }
 
 impl Metadata<'_> {
@@ -45,6 +49,13 @@ impl Metadata<'_> {
 
     fn annotation(&self, key: &str) -> Option<&str> {
         self.annotations.as_ref()?.get(key).map(|value| &**value)
+    }
+
+    /// The node for which our plugin made a reservation; a name that may have been cut off for the
+    /// label is none.
+    fn node_label(&self) -> Option<Box<str>> {
+        let name = self.labels.as_ref()?.get(NODE_LABEL)?;
+        (name.len() < MAX_LABEL && !name.is_empty()).then(|| (&**name).into())
     }
 
     fn is_protected(&self) -> bool {
@@ -88,6 +99,8 @@ struct OwnerFields<'a> {
     id: Cow<'a, str>,
     #[serde(default)]
     poduid: Option<Cow<'a, str>>,
+    #[serde(default)]
+    nodename: Option<Cow<'a, str>>,
 }
 
 #[derive(Deserialize)]
@@ -96,6 +109,42 @@ struct ReservationSpec<'a> {
     podref: Cow<'a, str>,
     #[serde(default)]
     ifname: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PodSpec<'a> {
+    #[serde(default)]
+    node_name: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+struct NodeSpec<'a> {
+    #[serde(default, borrow)]
+    taints: Option<Vec<Taint<'a>>>,
+}
+
+#[derive(Deserialize)]
+struct Taint<'a> {
+    #[serde(default)]
+    key: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct NodeStatus<'a> {
+    #[serde(default, borrow)]
+    conditions: Option<Vec<Condition<'a>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Condition<'a> {
+    #[serde(rename = "type", default)]
+    kind: Cow<'a, str>,
+    #[serde(default)]
+    status: Cow<'a, str>,
+    #[serde(default)]
+    last_transition_time: Option<Cow<'a, str>>,
 }
 
 #[derive(Deserialize)]
@@ -166,13 +215,13 @@ fn entry_owner(raw: &str) -> Result<Owner, serde_json::Error> {
     let owner: Option<OwnerFields> = fields
         .owner
         .and_then(|owner| serde_json::from_str(owner.get()).ok());
-    let uid = owner
-        .filter(|owner| owner.id == fields.id)
-        .and_then(|owner| owner.poduid);
+    let owner = owner.filter(|owner| owner.id == fields.id);
+    let (uid, node) = owner.map_or((None, None), |owner| (owner.poduid, owner.nodename));
     Ok(Owner {
         pod: PodRef::parse(&fields.podref),
         interface: non_empty(fields.ifname),
         uid: non_empty(uid),
+        node: non_empty(node),
     })
 }
 
@@ -191,6 +240,7 @@ pub fn reservation(json: &[u8]) -> Result<Reservation, serde_json::Error> {
             pod: PodRef::parse(&spec.podref),
             interface: non_empty(spec.ifname),
             uid: None,
+            node: metadata.node_label(),
         });
     Ok(Reservation {
         id: metadata.id(),
@@ -206,8 +256,13 @@ pub fn reservation(json: &[u8]) -> Result<Reservation, serde_json::Error> {
 /// Reads a pod, whole or metadata only.
 pub fn pod(json: &[u8]) -> Result<SeenPod, serde_json::Error> {
     let Object {
-        metadata, status, ..
+        metadata,
+        spec,
+        status,
     } = serde_json::from_slice(json)?;
+    let spec: Option<PodSpec> = spec
+        .map(|spec| serde_json::from_str(spec.get()))
+        .transpose()?;
     let pod = PodRef::parse(&metadata.id().to_string()).ok_or_else(|| {
         serde::de::Error::custom(format_args!("{:?} is no namespaced name", metadata.name))
     })?;
@@ -223,10 +278,38 @@ pub fn pod(json: &[u8]) -> Result<SeenPod, serde_json::Error> {
         deleting: metadata.deletion_timestamp.is_some(),
         protected: metadata.is_protected(),
         mirror: metadata.annotation(MIRROR_KEY).is_some(),
+        node: spec.and_then(|spec| non_empty(spec.node_name)),
         finished: status.and_then(|status| Finished::from_phase(&status.phase)),
         status: network,
     };
     Ok(SeenPod { pod, state })
+}
+
+/// Reads a Node and its name. One that says nothing of its condition is not Ready.
+pub fn node(json: &[u8]) -> Result<(Box<str>, NodeState), serde_json::Error> {
+    let Object {
+        metadata,
+        spec,
+        status,
+    } = serde_json::from_slice(json)?;
+    let spec: Option<NodeSpec> = spec
+        .map(|spec| serde_json::from_str(spec.get()))
+        .transpose()?;
+    let status: Option<NodeStatus> = status
+        .map(|status| serde_json::from_str(status.get()))
+        .transpose()?;
+    let conditions = status.and_then(|status| status.conditions);
+    let mut conditions = conditions.into_iter().flatten();
+    let ready = conditions.find(|condition| condition.kind == "Ready");
+    let mut taints = spec.and_then(|spec| spec.taints).into_iter().flatten();
+    let state = NodeState {
+        out_of_service: taints.any(|taint| taint.key == OUT_OF_SERVICE),
+        since: ready
+            .as_ref()
+            .and_then(|ready| ready.last_transition_time.as_ref()?.parse().ok()),
+        ready: ready.is_some_and(|ready| ready.status == "True"),
+    };
+    Ok(((&*metadata.name).into(), state))
 }
 
 #[cfg(test)]

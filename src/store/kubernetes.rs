@@ -18,24 +18,15 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::api::MAX_LABEL;
 use crate::client::{self, Client};
 use crate::ip::{self, IpRange};
 use crate::record::{Entry, ObjectId};
 use crate::store::{Attachment, Error, Overlap, Range, Store};
 use turn::Turn;
 
-/// The label of a reservation that says for which pool it was made.
-pub const POOL_LABEL: &str = "whereabouts.cni.cncf.io/pool";
-/// The label that says on which node its container runs.
-pub const NODE_LABEL: &str = "whereabouts.cni.cncf.io/node";
-/// The label that says for which container it was made: the id's first 63 characters.
-pub const CONTAINER_LABEL: &str = "whereabouts.cni.cncf.io/container";
-
 /// How long a call that failed may go on, beyond its deadline, with taking back what it wrote.
 const TAKING_BACK: Duration = Duration::from_secs(5);
-
-/// The longest value of a label (Kubernetes, Labels and Selectors).
-const MAX_LABEL: usize = 63;
 
 /// The custom resources of one namespace.
 #[derive(Clone)]

@@ -12,6 +12,7 @@ mod callers;
 mod cli;
 mod faults;
 mod generated;
+mod nodes;
 mod plugin;
 mod races;
 mod random;

@@ -321,11 +321,22 @@ impl Objects {
         for seen in self.decoded(Kind::Pod, decode::pod)? {
             pods.see(&records, seen);
         }
-        Ok(Snapshot {
+        if !self.found.contains_key(&Kind::Node) {
+            notes.push(
+                "the files hold no Nodes: whether a node is unreachable is not looked at"
+                    .to_owned(),
+            );
+        }
+        let mut snapshot = Snapshot {
             records,
             pods,
             notes,
-        })
+            ..Snapshot::default()
+        };
+        for (name, state) in self.decoded(Kind::Node, decode::node)? {
+            snapshot.nodes.see(name, state);
+        }
+        Ok(snapshot)
     }
 }
 

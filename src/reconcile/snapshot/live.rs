@@ -1,6 +1,6 @@
 //! I/O: the snapshot of a running cluster.
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::GetParams;
 use kube::core::Request;
 use kube::core::Resource;
@@ -9,15 +9,20 @@ use super::Snapshot;
 use super::list::{List, all_of};
 use crate::api::{IPPool, OverlappingRangeIPReservation};
 use crate::client::{Call, CallError, Cause, Client};
+use crate::node::NodeState;
 use crate::pod::{Finished, PodRef, PodState};
+use crate::reconcile::nodes::Nodes;
 use crate::reconcile::pods::Pods;
 use crate::reconcile::records::Records;
-use crate::reconcile::{PODS, POOLS, RESERVATIONS};
+use crate::reconcile::{NODES, PODS, POOLS, RESERVATIONS};
 use crate::record::decode::{self, SeenPod};
 use crate::record::{ObjectId, PoolObject};
 
 /// Pools are big objects: a page of them is bounded by their size, not by their number.
 const MAX_POOLS_A_PAGE: u32 = 50;
+
+/// A Node lists all images that are there: some ten kilobytes.
+const MAX_NODES_A_PAGE: u32 = 200;
 
 /// What is being read, for whoever shows progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,11 +31,13 @@ pub enum ReadStep {
     Pools,
     /// `overlappingrangeipreservations`.
     Reservations,
+    /// `nodes`.
+    Nodes,
     /// Pods, and then those that have finished.
     Pods,
 }
 
-/// Reads pools, then reservations, then pods.
+/// Reads pools, then reservations, then nodes, then pods.
 ///
 /// # Errors
 /// When any list cannot be read to its end: half a view must not look like a whole one.
@@ -61,10 +68,13 @@ pub async fn read_cluster(
         .await?;
     let records = Records::new(pools, reservations);
 
+    progress(ReadStep::Nodes);
+    let nodes = read_nodes(client, page).await?;
     progress(ReadStep::Pods);
-    let pods = read_pods(client, page, &records).await?;
+    let pods = read_pods(client, page, &records, &nodes).await?;
     Ok(Snapshot {
         records,
+        nodes,
         pods,
         notes: Vec::new(),
     })
@@ -81,7 +91,14 @@ fn collect<T>(
 
 /// Reads the metadata of all pods. Metadata has no phase, so those that have finished come from
 /// lists of their own, and are joined by uid.
-async fn read_pods(client: &Client, page: u32, records: &Records) -> Result<Pods, CallError> {
+///
+/// It has no node either: the pods of nodes that are not Ready are listed node by node.
+async fn read_pods(
+    client: &Client,
+    page: u32,
+    records: &Records,
+    nodes: &Nodes,
+) -> Result<Pods, CallError> {
     let path = all_of::<Pod>();
     let list = List {
         resource: PODS,
@@ -111,7 +128,59 @@ async fn read_pods(client: &Client, page: u32, records: &Records) -> Result<Pods
             pods.finish(&seen.pod, &seen.state.uid, finished);
         }
     }
+    for node in nodes.not_ready() {
+        let fields = format!("spec.nodeName={node}");
+        let list = List {
+            path: list.path.clone(),
+            fields: Some(&fields),
+            ..list
+        };
+        let note = |bound: &mut Vec<SeenPod>, json: &[u8]| {
+            bound.extend(Some(decode::pod(json)?).filter(|seen| pods.ask_about(seen)));
+            Ok(())
+        };
+        let bound = list.read(client, Vec::new, note).await?;
+        for seen in bound {
+            pods.bind(&seen.pod, &seen.state.uid, node);
+        }
+    }
     Ok(pods)
+}
+
+async fn read_nodes(client: &Client, page: u32) -> Result<Nodes, CallError> {
+    let list = List {
+        resource: NODES,
+        path: all_of::<Node>(),
+        metadata_only: false,
+        fields: None,
+        page: page.min(MAX_NODES_A_PAGE),
+    };
+    let see = |nodes: &mut Nodes, json: &[u8]| {
+        let (name, state) = decode::node(json)?;
+        nodes.see(name, state);
+        Ok(())
+    };
+    list.read(client, Nodes::default, see).await
+}
+
+/// Looks at one Node; `None` when there is none.
+pub async fn read_node(client: &Client, node: &str) -> Result<Option<NodeState>, CallError> {
+    let call = Call {
+        verb: "get",
+        resource: NODES,
+        object: node,
+    };
+    let request = Request::new(Node::url_path(&(), None)).get(node, &GetParams::default());
+    let read = client
+        .call::<Box<serde_json::value::RawValue>>(&call, request)
+        .await;
+    match read {
+        Ok(json) => decode::node(json.get().as_bytes())
+            .map(|(_, state)| Some(state))
+            .map_err(|error| call.failed(Cause::Unreadable(error.into()))),
+        Err(error) if error.cause.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Looks at one whole pod; `None` when there is none.

@@ -10,7 +10,8 @@ use kube::core::{PartialObjectMeta, Request};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{CONTAINER_LABEL, Kubernetes, NODE_LABEL, POOL_LABEL, label};
+use super::{Kubernetes, label};
+use crate::api::{CONTAINER_LABEL, NODE_LABEL, POOL_LABEL};
 use crate::api::{OverlappingRangeIPReservation, OverlappingRangeIPReservationSpec};
 use crate::client::{Call, CallError};
 use crate::reconcile::RESERVATIONS;

@@ -96,6 +96,11 @@ impl Cluster {
         self.own().stop_apiserver();
     }
 
+    /// Starts the real controllers; only in a test's own control plane.
+    pub(crate) fn start_controllers(&mut self, flags: &[&str]) {
+        self.own().start_controllers(flags).unwrap();
+    }
+
     /// Starts the API server again, at the same address and with the same data.
     pub(crate) fn start_apiserver(&mut self) {
         self.own().start_apiserver().unwrap();

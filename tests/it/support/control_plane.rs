@@ -41,6 +41,7 @@ pub(crate) struct Options {
 /// The same happens in whatever way the process ends that holds it.
 pub(crate) struct ControlPlane {
     // Fields are dropped in this order: the API server first, then etcd with the folder.
+    controllers: Option<Tether>,
     apiserver: Option<Tether>,
     etcd: Tether,
     dir: PathBuf,
@@ -95,6 +96,7 @@ impl ControlPlane {
         let etcd = start_etcd(binaries, &dir, ports, options)?;
         let credentials = Credentials::generate().map_err(|error| error.to_string())?;
         let mut plane = ControlPlane {
+            controllers: None,
             apiserver: None,
             etcd,
             kubeconfig: dir.join("kubeconfig"),
@@ -175,6 +177,18 @@ impl ControlPlane {
             .env("KUBECONFIG", &self.kubeconfig)
             .env("KUBECACHEDIR", self.dir.join("kubectl-cache"))
             .env("KUBERC", "off");
+    }
+
+    /// Starts kube-controller-manager with these flags.
+    pub(crate) fn start_controllers(&mut self, flags: &[&str]) -> Result<(), String> {
+        let kubeconfig = format!("--kubeconfig={}", self.kubeconfig.display());
+        let mut all = vec![kubeconfig.as_str(), "--secure-port=0"];
+        all.extend(flags);
+        let log = self.dir.join("kube-controller-manager.log");
+        let command = self.binaries.join("kube-controller-manager");
+        let started = Tether::start(&Removes::Nothing, log, &command, &all);
+        self.controllers = Some(started?);
+        Ok(())
     }
 
     fn write_files(&self) -> Result<(), String> {

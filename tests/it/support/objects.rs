@@ -1,5 +1,6 @@
 //! Builders for the objects that a test starts from, and a look at what is left of them (I/O).
 
+mod node;
 mod pod;
 mod records;
 
@@ -10,6 +11,7 @@ use http::{Method, Request};
 use kube::Client;
 use serde_json::Value;
 
+pub(crate) use node::node;
 pub(crate) use pod::pod;
 pub(crate) use records::{pool, reservation};
 

@@ -103,7 +103,8 @@ impl PodBuilder {
         self
     }
 
-    fn object(&self) -> Value {
+    /// The pod as it is created.
+    pub(crate) fn object(&self) -> Value {
         let mut annotations = self.annotations.clone();
         if !self.networks.is_empty() {
             annotations.insert(self.status_key.to_owned(), self.report().into());
