@@ -48,7 +48,8 @@ fn is_being_deleted(pod: Option<&Value>) -> bool {
 /// A cluster whose node `node-a` has been cut off for so long that its pod is to be evicted.
 async fn partitioned() -> Cluster {
     let mut cluster = Cluster::separate(&Options::default()).await;
-    // The kubelet of node-b is heard of again and again, as a lease; that of node-a was heard of once.
+    // The kubelet of node-b is heard of again and again, or the controllers would take the fault for
+    // their own; that of node-a was heard of once.
     node("node-a").create(cluster.client()).await;
     node("node-b").create(cluster.client()).await;
     let mut web = pod("default", "web")
@@ -63,6 +64,13 @@ async fn partitioned() -> Cluster {
         .unwrap();
     record(&cluster, &uid_of_web(&cluster).await).await;
     cluster.start_controllers(&CONTROLLERS);
+    let client = cluster.client().clone();
+    tokio::spawn(async move {
+        loop {
+            node("node-b").report(&client).await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    });
     until(&cluster, "evicted", is_being_deleted).await;
     cluster
 }
