@@ -179,6 +179,17 @@ fn read_annotation(text: &str, interfaces: &mut Vec<Interface>) -> Result<(), St
     outcome
 }
 
+/// Whether the sandbox of a pod is there, as far as its kubelet says so.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Sandbox {
+    /// Nothing says otherwise.
+    #[default]
+    Settled,
+    /// The kubelet says that it is not ready, or that no container runs: its interfaces are being
+    /// attached, and what the network status shows may be that of a sandbox before.
+    BeingMade,
+}
+
 /// What is known of a pod, from its metadata and from the lists by phase.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PodState {
@@ -195,6 +206,8 @@ pub struct PodState {
     /// The node that it was bound to; known only from a whole pod, and of pods on nodes that are
     /// not Ready.
     pub node: Option<Box<str>>,
+    /// Whether its interfaces can be those of a sandbox before.
+    pub sandbox: Sandbox,
     /// What its interfaces have.
     pub status: NetworkStatus,
 }

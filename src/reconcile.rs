@@ -137,7 +137,7 @@ pub async fn run(
             until: last_write(Instant::now(), steering.deadline),
             stop: steering.stop.clone(),
         };
-        Some(apply(&plan, &snapshot.records, client, &how).await)
+        Some(apply(&plan, &snapshot, client, &how).await)
     } else {
         None
     };

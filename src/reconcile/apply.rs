@@ -13,8 +13,10 @@ use tokio::time::Instant;
 
 use super::plan::Plan;
 use super::records::{RecordId, Records};
+use super::snapshot::{Snapshot, read_pod};
 use super::stop::Stop;
-use crate::client::Client;
+use crate::client::{CallError, Client};
+use crate::pod::PodRef;
 
 /// What became of a record that was to be released.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,13 +65,14 @@ impl Writing {
 }
 
 /// Releases what the plan says; one bad pool never stops the others.
-pub async fn apply(plan: &Plan, records: &Records, client: &Client, how: &Writing) -> Applied {
+pub async fn apply(plan: &Plan, snapshot: &Snapshot, client: &Client, how: &Writing) -> Applied {
+    let records = &snapshot.records;
     let mut applied = Applied::default();
     let by_pool = plan.entries.chunk_by(|a, b| {
         let pool = |index: &usize| records.entries.get(*index).map(|entry| entry.pool);
         pool(a) == pool(b)
     });
-    let pools = by_pool.map(|indexes| entries::release(client, records, indexes, how));
+    let pools = by_pool.map(|indexes| entries::release(client, snapshot, indexes, how));
     let from_pools: Vec<_> = futures::stream::iter(pools)
         .buffer_unordered(how.at_once)
         .collect()
@@ -85,7 +88,12 @@ pub async fn apply(plan: &Plan, records: &Records, client: &Client, how: &Writin
     let deletes = free.into_iter().filter_map(|index| {
         let reservation = records.reservations.get(index)?;
         Some(async move {
-            let outcome = reservations::delete(client, reservation, how).await;
+            let pod = snapshot.absent_pod(RecordId::Reservation(index));
+            let outcome = match has_come_back(client, pod).await {
+                Ok(false) => reservations::delete(client, reservation, how).await,
+                Ok(true) => Outcome::Changed,
+                Err(error) => Outcome::Failed(error.to_string()),
+            };
             (RecordId::Reservation(index), outcome)
         })
     });
@@ -101,6 +109,17 @@ pub async fn apply(plan: &Plan, records: &Records, client: &Client, how: &Writin
 
     reservations::put_back(&mut applied, records, client, how).await;
     applied
+}
+
+/// Whether a pod is there that was not when its record was judged.
+///
+/// An ADD of the Go program that is under way has looked at the reservation and writes the entry
+/// later. It cannot be for a pod that did not exist a moment before the delete.
+async fn has_come_back(client: &Client, pod: Option<&PodRef>) -> Result<bool, CallError> {
+    match pod {
+        Some(pod) => Ok(read_pod(client, pod).await?.is_some()),
+        None => Ok(false),
+    }
 }
 
 /// Whether all entries of the same claim are gone from their pools.

@@ -15,7 +15,7 @@ use super::nodes::{Names, Nodes, Place, Standing};
 use super::pods::Pods;
 use super::records::{RecordId, Records};
 use crate::ip::IpRange;
-use crate::pod::PodState;
+use crate::pod::{PodState, Sandbox};
 use crate::record::{Entry, Owner, Reservation};
 
 pub use verdict::{Action, PodSays, Protector, Verdict};
@@ -71,13 +71,17 @@ impl<'a> Audit<'a> {
 
     fn entry(&self, index: usize) -> Verdict<'a> {
         match self.records.entries.get(index) {
-            Some(entry) => self.judge(&self.subject_of_entry(entry)),
+            Some(entry) => self.judge(&self.subject_of_entry(index, entry)),
             None => Verdict::Malformed("no such entry"),
         }
     }
 
-    fn subject_of_entry(&self, entry: &'a Entry) -> Subject<'a> {
+    fn subject_of_entry(&self, index: usize, entry: &'a Entry) -> Subject<'a> {
         let pool = self.records.pool_of(entry);
+        let by_reservation = self
+            .records
+            .is_shielded(index)
+            .then_some(Protector::Reservation);
         Subject {
             problem: entry.address.as_ref().err().map(|reason| &**reason),
             addresses: entry.address.as_ref().map_or(&[], std::slice::from_ref),
@@ -87,7 +91,7 @@ impl<'a> Audit<'a> {
             range: pool.range.as_ref().ok(),
             node: entry.owner.node.as_deref(),
             slice: pool.prefix(),
-            protector: pool.protected.then_some(Protector::Pool),
+            protector: pool.protected.then_some(Protector::Pool).or(by_reservation),
         }
     }
 
@@ -177,7 +181,11 @@ impl<'a> Audit<'a> {
                 Verdict::Terminating
             }
             Some(state) => judge_pod(subject, state)
-                .or_else(|| shown_instead(subject, state).filter(|_| !self.pods.is_doubtful(pod)))
+                .or_else(|| {
+                    shown_instead(subject, state).filter(|_| {
+                        !self.pods.is_doubtful(pod) && state.sandbox == Sandbox::Settled
+                    })
+                })
                 .unwrap_or(Verdict::Starting),
         }
     }
@@ -231,7 +239,7 @@ impl<'a> Audit<'a> {
         let subject = match id {
             RecordId::Entry(index) => {
                 let entry = self.records.entries.get(index);
-                entry.map(|entry| self.subject_of_entry(entry))
+                entry.map(|entry| self.subject_of_entry(index, entry))
             }
             RecordId::Reservation(index) => {
                 let reservation = self.records.reservations.get(index);
@@ -285,6 +293,11 @@ fn shown_instead<'a>(subject: &Subject<'a>, state: &'a PodState) -> Option<Verdi
     let [address] = subject.addresses else {
         return None;
     };
+    // A record that names no interface may be that of one whose plugin told no addresses.
+    let mut interfaces = state.status.interfaces.iter();
+    if subject.interface.is_none() && interfaces.any(|interface| interface.addresses.is_empty()) {
+        return None;
+    }
     for interface in &state.status.interfaces {
         let instead = interface
             .addresses

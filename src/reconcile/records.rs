@@ -1,5 +1,6 @@
 //! PURE: the records that could be freed: pool entries and reservations, joined and indexed.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 use crate::pod::PodRef;
@@ -25,6 +26,8 @@ pub struct Records {
     pub reservations: Vec<Reservation>,
     /// Which records speak of an address, sorted.
     by_address: Vec<(IpAddr, RecordId)>,
+    /// Entries whose reservation is exempted.
+    shielded: HashSet<usize>,
     /// Whether any pool is exempted: most clusters have none, and then nobody needs to look.
     any_protected: bool,
 }
@@ -64,6 +67,10 @@ impl Records {
                 .extend(reservation.addresses.iter().map(|address| (*address, id)));
         }
         records.by_address.sort_unstable();
+        let protected = reservations
+            .iter()
+            .filter(|reservation| reservation.protected);
+        records.shielded = protected.flat_map(|r| r.entries.iter().copied()).collect();
         records.reservations = reservations;
         records
     }
@@ -153,6 +160,12 @@ impl Records {
                 .pod
                 .as_ref(),
         }
+    }
+
+    /// Whether the entry's reservation is exempted, and the entry with it.
+    #[must_use]
+    pub fn is_shielded(&self, entry: usize) -> bool {
+        self.shielded.contains(&entry)
     }
 
     /// The pools from which a reservation's address can have been allocated.

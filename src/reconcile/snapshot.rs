@@ -10,7 +10,8 @@ mod live;
 use super::audit::Audit;
 use super::nodes::Nodes;
 use super::pods::Pods;
-use super::records::Records;
+use super::records::{RecordId, Records};
+use crate::pod::PodRef;
 
 pub use files::{FileError, parse_dumps, read_files};
 pub use live::{ReadStep, read_cluster, read_node, read_pod, read_pool};
@@ -29,6 +30,13 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// The pod that a record names, if there was none.
+    #[must_use]
+    pub fn absent_pod(&self, id: RecordId) -> Option<&PodRef> {
+        let pod = self.records.pod_of(id)?;
+        self.pods.get(pod).is_none().then_some(pod)
+    }
+
     /// The verdicts on it.
     #[must_use]
     pub fn audit(&self) -> Audit<'_> {

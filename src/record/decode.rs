@@ -15,7 +15,7 @@ use super::{Entry, ObjectId, Owner, Pool, PoolObject, Reservation};
 use crate::api::{MAX_LABEL, NODE_LABEL};
 use crate::node::{NodeState, OUT_OF_SERVICE};
 use crate::pod::{
-    Finished, MIRROR_KEY, NetworkStatus, PodRef, PodState, RECONCILE_KEY, STATUS_KEYS,
+    Finished, MIRROR_KEY, NetworkStatus, PodRef, PodState, RECONCILE_KEY, STATUS_KEYS, Sandbox,
 };
 
 type Annotations<'a> = HashMap<Cow<'a, str>, Cow<'a, str>>;
@@ -148,9 +148,48 @@ struct Condition<'a> {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct PodStatus<'a> {
     #[serde(default)]
     phase: Cow<'a, str>,
+    #[serde(default, borrow)]
+    conditions: Option<Vec<Condition<'a>>>,
+    #[serde(default)]
+    container_statuses: Option<Vec<ContainerStatus>>,
+}
+
+#[derive(Deserialize)]
+struct ContainerStatus {
+    #[serde(default)]
+    state: Option<ContainerState>,
+}
+
+#[derive(Deserialize)]
+struct ContainerState {
+    #[serde(default)]
+    running: Option<serde::de::IgnoredAny>,
+}
+
+impl PodStatus<'_> {
+    /// Whether the kubelet says that the sandbox is not ready, or that no container runs.
+    fn sandbox(&self) -> Sandbox {
+        let mut conditions = self.conditions.iter().flatten();
+        let sandbox_missing = conditions.any(|condition| {
+            condition.kind == "PodReadyToStartContainers" && condition.status == "False"
+        });
+        let none_runs = self.container_statuses.as_ref().is_some_and(|containers| {
+            let runs = |container: &ContainerStatus| {
+                let state = container.state.as_ref();
+                state.is_some_and(|state| state.running.is_some())
+            };
+            !containers.is_empty() && !containers.iter().any(runs)
+        });
+        if sandbox_missing || none_runs {
+            Sandbox::BeingMade
+        } else {
+            Sandbox::Settled
+        }
+    }
 }
 
 /// A pod as a list or a GET shows it.
@@ -278,6 +317,7 @@ pub fn pod(json: &[u8]) -> Result<SeenPod, serde_json::Error> {
         deleting: metadata.deletion_timestamp.is_some(),
         protected: metadata.is_protected(),
         mirror: metadata.annotation(MIRROR_KEY).is_some(),
+        sandbox: status.as_ref().map(PodStatus::sandbox).unwrap_or_default(),
         node: spec.and_then(|spec| non_empty(spec.node_name)),
         finished: status.and_then(|status| Finished::from_phase(&status.phase)),
         status: network,

@@ -364,26 +364,27 @@ async fn the_end_of_the_time_stops_the_writes_and_says_how_far_they_got() {
 #[tokio::test]
 async fn a_pool_that_cannot_be_read_again_is_a_failure_that_is_reported() {
     let is_read = |seen: &Seen| seen.is("GET", "/ippools/");
-    // After a patch that was refused, and after the deletes: the entry could have come back.
-    for refuse_patch in [true, false] {
+    // Before the patch, and after the deletes: the entry could have come back.
+    for before_patch in [true, false] {
         let cluster = Cluster::lock().await;
         one_orphan(&cluster).await;
         let proxy = Proxy::start(&cluster).await;
         let kubeconfig = proxy.kubeconfig(&cluster, cluster.token());
-        proxy.rule(move |seen| is_read(seen).then_some(Fault::Status(500, "InternalError")));
-        if refuse_patch {
-            proxy.once(|seen| seen.is("PATCH", "/"), Fault::Status(422, "Invalid"));
-        }
+        let mut fails = before_patch;
+        proxy.rule(move |seen| {
+            fails |= seen.is("DELETE", "/");
+            (fails && is_read(seen)).then_some(Fault::Status(500, "InternalError"))
+        });
         let run = reconciler(&kubeconfig)
             .args(["-o", "json"])
             .output()
             .await
             .expect(1);
         assert_eq!(run.json()["conclusion"], "Incomplete");
-        let released = if refuse_patch { 0 } else { 2 };
+        let released = if before_patch { 0 } else { 2 };
         assert_eq!(run.json()["summary"]["released"], released, "{run:#?}");
         let left = entries(cluster.client(), "kube-system", "10.0.0.0-24").await;
-        assert_eq!(left.len(), if refuse_patch { 2 } else { 1 });
+        assert_eq!(left.len(), if before_patch { 2 } else { 1 });
         assert!(
             run.stdout
                 .contains("get ippools.whereabouts.cni.cncf.io kube-system/10.0.0.0-24")

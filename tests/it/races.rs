@@ -1,5 +1,7 @@
 //! What others do between two calls of the program is respected.
 
+mod last_moment;
+
 use http::Method;
 use serde_json::json;
 

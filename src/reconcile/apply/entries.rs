@@ -1,16 +1,17 @@
 //! I/O: takes entries out of one pool.
 
+use futures::StreamExt;
 use json_patch::{Patch, PatchOperation, RemoveOperation, TestOperation, jsonptr::PointerBuf};
 use kube::api::{PatchParams, Resource};
 use kube::core::Request;
 use serde_json::Value;
 
-use super::{Outcome, Writing};
+use super::{Outcome, Writing, has_come_back};
 use crate::api::IPPool;
 use crate::client::{Call, CallError, Client};
 use crate::reconcile::POOLS;
-use crate::reconcile::records::Records;
-use crate::reconcile::snapshot::read_pool;
+use crate::reconcile::records::RecordId;
+use crate::reconcile::snapshot::{Snapshot, read_pool};
 use crate::record::Pool;
 use crate::retry;
 
@@ -27,10 +28,11 @@ struct Pending {
 /// Releases entries of one pool, and says what became of each.
 pub(super) async fn release(
     client: &Client,
-    records: &Records,
+    snapshot: &Snapshot,
     indexes: &[usize],
     how: &Writing,
 ) -> Vec<(usize, Outcome)> {
+    let records = &snapshot.records;
     let mut outcomes = Vec::new();
     for chunk in indexes.chunks(MAX_ENTRIES_A_PATCH) {
         let mut pending = Vec::new();
@@ -50,10 +52,48 @@ pub(super) async fn release(
             }
         }
         if let Some(pool) = pool {
+            let pending = still_orphaned(client, snapshot, pending, how, &mut outcomes).await;
             release_chunk(client, pool, pending, how, &mut outcomes).await;
         }
     }
     outcomes
+}
+
+/// Looks once more whether the pods are still absent whose absence was the reason.
+///
+/// A mirror pod that somebody deleted is made anew a moment later, while its containers go on, and
+/// nothing about the entry changes.
+async fn still_orphaned(
+    client: &Client,
+    snapshot: &Snapshot,
+    pending: Vec<Pending>,
+    how: &Writing,
+    outcomes: &mut Vec<(usize, Outcome)>,
+) -> Vec<Pending> {
+    let looks = pending.into_iter().map(|entry| async move {
+        let pod = snapshot.absent_pod(RecordId::Entry(entry.index));
+        let outcome = match pod.filter(|_| how.may_start()) {
+            None => None,
+            pod => match has_come_back(client, pod).await {
+                Ok(false) => None,
+                Ok(true) => Some(Outcome::Changed),
+                Err(error) => Some(Outcome::Failed(error.to_string())),
+            },
+        };
+        (entry, outcome)
+    });
+    let looks: Vec<_> = futures::stream::iter(looks)
+        .buffered(how.at_once)
+        .collect()
+        .await;
+    let mut rest = Vec::new();
+    for (entry, outcome) in looks {
+        match outcome {
+            None => rest.push(entry),
+            Some(outcome) => outcomes.push((entry.index, outcome)),
+        }
+    }
+    rest
 }
 
 /// Patches until all entries are gone or changed, or asking again is of no use.
@@ -72,10 +112,24 @@ async fn release_chunk(
             .into_iter()
             .map(move |entry| (entry.index, outcome.clone()))
     };
-    while !pending.is_empty() {
+    loop {
         if !how.may_start() {
             let outcome = last_error.map_or(Outcome::NotStarted, Outcome::Failed);
             return outcomes.extend(all(pending, outcome));
+        }
+        // Also before the first patch: since the pool was read it may have been exempted.
+        let read = async || read_pool(client, &pool.id).await;
+        match retry::repeat(read, || how.may_start()).await {
+            Ok(now) => {
+                let now = now.map(|object| (object.pool, object.entries));
+                pending = still_as_judged(pool, now.as_ref(), pending, outcomes);
+            }
+            Err(error) => {
+                return outcomes.extend(all(pending, Outcome::Failed(error.to_string())));
+            }
+        }
+        if pending.is_empty() {
+            return;
         }
         let error = match patch(client, pool, &pending).await {
             Ok(()) => return outcomes.extend(all(pending, Outcome::Released)),
@@ -95,20 +149,6 @@ async fn release_chunk(
         };
         last_error = Some(error.to_string());
         tokio::time::sleep(pause).await;
-        match retry::repeat(
-            async || read_pool(client, &pool.id).await,
-            || how.may_start(),
-        )
-        .await
-        {
-            Ok(now) => {
-                let now = now.map(|object| (object.pool, object.entries));
-                pending = still_as_judged(pool, now.as_ref(), pending, outcomes);
-            }
-            Err(error) => {
-                return outcomes.extend(all(pending, Outcome::Failed(error.to_string())));
-            }
-        }
     }
 }
 
@@ -168,6 +208,7 @@ fn still_as_judged(
         match found {
             None => outcomes.push((entry.index, Outcome::AlreadyGone)),
             Some(found) if is_as_judged(&found.raw) => rest.push(entry),
+            // Exempted, taken over, or under another range.
             Some(_) => outcomes.push((entry.index, Outcome::Changed)),
         }
     }

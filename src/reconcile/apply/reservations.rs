@@ -71,8 +71,11 @@ pub(super) async fn put_back(
         let RecordId::Reservation(index) = id else {
             continue;
         };
-        // A delete that failed may have been carried out all the same.
-        let may_be_gone = matches!(outcome, Outcome::Released | Outcome::Failed(_));
+        // A delete that failed, or whose first answer was lost, may have been carried out all the same.
+        let may_be_gone = matches!(
+            outcome,
+            Outcome::Released | Outcome::AlreadyGone | Outcome::Failed(_)
+        );
         let reservation = records.reservations.get(*index).filter(|_| may_be_gone);
         let Some(reservation) = reservation else {
             continue;
@@ -135,7 +138,8 @@ async fn restore_each(
             .iter()
             .filter_map(|at| by_address.get(at))
             .flatten();
-        let back = there.find(|entry| entry.owner.agrees_with(owner));
+        // Whatever its interface: the Go program asks a reservation only for its pod.
+        let back = there.find(|entry| owner.pod.is_some() && entry.owner.pod == owner.pod);
         let Some(back) = back else { continue };
         match restore(client, reservation, back).await {
             Ok(true) => restored.push(reservation.id.to_string()),
