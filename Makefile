@@ -44,7 +44,7 @@ demo-build: $(demo_tools)
 	$(CARGO) build --locked --release --bin ip-reconciler --example controlplane
 
 .PHONY: test
-test: controlplane ## Run all tests
+test: controlplane monitoring ## Run all tests
 	$(CARGO) test --locked
 
 .PHONY: lint
@@ -59,6 +59,9 @@ generate: ## Write the generated manifests anew
 
 .PHONY: controlplane
 controlplane: $(all_tools) ## Build the Kubernetes of the tests (7 minutes on 2 cores, once)
+
+.PHONY: monitoring
+monitoring: $(addprefix target/monitoring/,promtool pushgateway) ## Build the Prometheus tools of the tests (5 minutes, once)
 
 .PHONY: clean
 clean: ## Remove everything that was built, the Kubernetes of the tests too
@@ -79,3 +82,11 @@ $(controlplane_dir)/etcd: minutes = 1 minute
 $(controlplane_dir)/kube-apiserver: minutes = 4 minutes
 $(controlplane_dir)/kubectl: minutes = half a minute
 $(controlplane_dir)/kube-controller-manager: minutes = a minute and a half
+
+target/monitoring/%: tests/monitoring/go.mod tests/monitoring/go.sum
+	@echo "Building $(@F) (promtool takes about 5 minutes on 2 cores; only this time)"
+	@CGO_ENABLED=0 $(GO) -C tests/monitoring build -trimpath -o ../../$@ -ldflags "-s -w" $(package)
+	@touch $@
+
+target/monitoring/promtool: package = github.com/prometheus/prometheus/cmd/promtool
+target/monitoring/pushgateway: package = github.com/prometheus/pushgateway

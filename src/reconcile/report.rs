@@ -1,5 +1,6 @@
 //! PURE: what a run tells a person, or a program.
 
+mod counts;
 mod escape;
 mod structured;
 mod table;
