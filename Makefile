@@ -83,9 +83,9 @@ $(controlplane_dir)/kube-apiserver: minutes = 4 minutes
 $(controlplane_dir)/kubectl: minutes = half a minute
 $(controlplane_dir)/kube-controller-manager: minutes = a minute and a half
 
-target/monitoring/%: tests/monitoring/go.mod tests/monitoring/go.sum
+target/monitoring/%: tests/monitoring/%/go.mod tests/monitoring/%/go.sum
 	@echo "Building $(@F) (promtool takes about 5 minutes on 2 cores; only this time)"
-	@CGO_ENABLED=0 $(GO) -C tests/monitoring build -trimpath -o ../../$@ -ldflags "-s -w" $(package)
+	@CGO_ENABLED=0 $(GO) -C tests/monitoring/$(@F) build -trimpath -o ../../../$@ -ldflags "-s -w" $(package)
 	@touch $@
 
 target/monitoring/promtool: package = github.com/prometheus/prometheus/cmd/promtool

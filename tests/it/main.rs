@@ -11,6 +11,7 @@ mod brakes;
 mod cli;
 mod faults;
 mod generated;
+mod metrics;
 mod plugin;
 mod races;
 mod random;

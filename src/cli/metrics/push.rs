@@ -36,7 +36,7 @@ enum PushCause {
     Silent,
     #[error("{0}")]
     Transport(Cause),
-    #[error("the server answered {code} {said}")]
+    #[error("the server answered {code}{}{said}", if said.is_empty() { "" } else { ": " })]
     Refused { code: u16, said: String },
 }
 
