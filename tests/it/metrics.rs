@@ -9,13 +9,61 @@ use tokio::net::TcpListener;
 
 use crate::support::cluster::Cluster;
 use crate::support::objects::{Object, entries, pod, pool, reservation};
-use crate::support::prometheus::{Guard, Pushgateway};
-use crate::support::proxy::{Fault, Proxy};
+use crate::support::prometheus::{Guard, Pushgateway, Scrape};
+use crate::support::proxy::{Fault, Proxy, Seen};
 use crate::support::run::{Run, reconciler};
 
 /// `me`, and `p@s:s` as bcrypt, which the Pushgateway asks for.
 const USER: &str =
     "basic_auth_users: {me: $2a$04$uCRbPkwt5LAgViY1WyIlI.71sAz1OhDatvGyRIGaaZFTpA40f2CQC}";
+
+/// What is known after a run has released the orphans of [`fill`].
+const AFTER_RELEASE: [(&str, f64); 17] = [
+    (
+        "released_records{kind=\"Allocation\",reason=\"PodGone\"}",
+        1.0,
+    ),
+    (
+        "released_records{kind=\"Reservation\",reason=\"PodGone\"}",
+        1.0,
+    ),
+    (
+        "released_records{kind=\"Allocation\",reason=\"PodFinished\"}",
+        1.0,
+    ),
+    (
+        "released_records{kind=\"Allocation\",reason=\"InUse\"}",
+        0.0,
+    ),
+    (
+        "orphan_records{kind=\"Allocation\",reason=\"PodGone\"}",
+        1.0,
+    ),
+    ("held_records{kind=\"Allocation\",reason=\"InUse\"}", 1.0),
+    (
+        "held_records{kind=\"Allocation\",reason=\"UsedByAnother\"}",
+        1.0,
+    ),
+    ("conflicts{kind=\"UsedByAnother\"}", 1.0),
+    ("brake_refusals{reason=\"NoPods\"}", 0.0),
+    ("write_failures{kind=\"Allocation\"}", 0.0),
+    ("not_started_records", 0.0),
+    (
+        "pool_usable_addresses{pool=\"kube-system/10.0.0.0-24\"}",
+        254.0,
+    ),
+    (
+        "pool_allocated_addresses{pool=\"kube-system/10.0.0.0-24\"}",
+        2.0,
+    ),
+    (
+        "pool_usable_addresses{pool=\"tenant-a/fd00---64\"}",
+        18_446_744_073_709_551_616.0,
+    ),
+    ("pool_allocated_addresses{pool=\"tenant-a/fd00---64\"}", 0.0),
+    ("pool_allocated_addresses{pool=\"tenant-a/broken\"}", 0.0),
+    ("build_info{version=\"0.1.0\"}", 1.0),
+];
 
 fn now() -> f64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
@@ -71,52 +119,7 @@ async fn a_run_pushes_what_it_saw_and_did() {
     let scrape = gateway.scrape().await;
     scrape.expect("dry_run", 0.0);
     scrape.expect("view_complete", 1.0);
-    for (series, value) in [
-        (
-            "released_records{kind=\"Allocation\",reason=\"PodGone\"}",
-            1.0,
-        ),
-        (
-            "released_records{kind=\"Reservation\",reason=\"PodGone\"}",
-            1.0,
-        ),
-        (
-            "released_records{kind=\"Allocation\",reason=\"PodFinished\"}",
-            1.0,
-        ),
-        (
-            "released_records{kind=\"Allocation\",reason=\"InUse\"}",
-            0.0,
-        ),
-        (
-            "orphan_records{kind=\"Allocation\",reason=\"PodGone\"}",
-            1.0,
-        ),
-        ("held_records{kind=\"Allocation\",reason=\"InUse\"}", 1.0),
-        (
-            "held_records{kind=\"Allocation\",reason=\"UsedByAnother\"}",
-            1.0,
-        ),
-        ("conflicts{kind=\"UsedByAnother\"}", 1.0),
-        ("brake_refusals{reason=\"NoPods\"}", 0.0),
-        ("write_failures{kind=\"Allocation\"}", 0.0),
-        ("not_started_records", 0.0),
-        (
-            "pool_usable_addresses{pool=\"kube-system/10.0.0.0-24\"}",
-            254.0,
-        ),
-        (
-            "pool_allocated_addresses{pool=\"kube-system/10.0.0.0-24\"}",
-            2.0,
-        ),
-        (
-            "pool_usable_addresses{pool=\"tenant-a/fd00---64\"}",
-            2f64.powi(64),
-        ),
-        ("pool_allocated_addresses{pool=\"tenant-a/fd00---64\"}", 0.0),
-        ("pool_allocated_addresses{pool=\"tenant-a/broken\"}", 0.0),
-        ("build_info{version=\"0.1.0\"}", 1.0),
-    ] {
+    for (series, value) in AFTER_RELEASE {
         scrape.expect(series, value);
     }
     scrape.expect_sum("released_records", 3.0);
@@ -131,66 +134,73 @@ async fn a_run_pushes_what_it_saw_and_did() {
     assert!(duration > 0.0 && duration < 60.0, "{duration}");
 }
 
+/// A run behind a proxy that pushes; it has to end with that exit code.
+async fn run(proxy: &Proxy, cluster: &Cluster, gateway: &Pushgateway, code: i32) -> Scrape {
+    run_with(["-o", "name"], proxy, cluster, gateway, code).await
+}
+
+async fn run_with(
+    arguments: [&str; 2],
+    proxy: &Proxy,
+    cluster: &Cluster,
+    gateway: &Pushgateway,
+    code: i32,
+) -> Scrape {
+    let run = reconciler(&proxy.kubeconfig(cluster, cluster.token())).args(arguments);
+    let run = run.args(["--metrics-push", gateway.url()]);
+    run.output().await.expect(code);
+    gateway.scrape().await
+}
+
+const SUCCESS: &str = "last_success_timestamp_seconds";
+
 #[tokio::test]
-async fn a_run_that_fails_leaves_the_last_success_and_a_success_replaces_all() {
+async fn a_brake_or_a_write_that_fails_is_pushed_and_is_no_success() {
     let cluster = Cluster::lock().await;
     fill(&cluster).await;
     let gateway = Pushgateway::start().await;
     let proxy = Proxy::start(&cluster).await;
-    let run = |arguments: [&str; 2]| {
-        let kubeconfig = proxy.kubeconfig(&cluster, cluster.token());
-        let run = reconciler(&kubeconfig).args(["--metrics-push", gateway.url()]);
-        run.args(arguments).output()
-    };
-    // A brake is no success.
-    run(["--max-release", "0"]).await.expect(4);
-    let scrape = gateway.scrape().await;
+    let scrape = run_with(["--max-release", "0"], &proxy, &cluster, &gateway, 4).await;
     scrape.expect("brake_refusals{reason=\"MaxRelease\"}", 1.0);
-    assert_eq!(scrape.get("last_success_timestamp_seconds"), None);
-    let first_run = scrape.get("last_run_timestamp_seconds").unwrap();
+    assert_eq!(scrape.get(SUCCESS), None);
 
-    proxy.once(
-        |seen| seen.is("PATCH", "ippools"),
-        Fault::Status(403, "Forbidden"),
-    );
-    run(["-o", "table"]).await.expect(1);
-    let scrape = gateway.scrape().await;
+    let is_release = |seen: &Seen| seen.is("PATCH", "ippools");
+    proxy.once(is_release, Fault::Status(403, "Forbidden"));
+    let scrape = run(&proxy, &cluster, &gateway, 1).await;
     scrape.expect("brake_refusals{reason=\"MaxRelease\"}", 0.0);
     scrape.expect("write_failures{kind=\"Allocation\"}", 2.0);
-    assert_eq!(scrape.get("last_success_timestamp_seconds"), None);
+    assert_eq!(scrape.get(SUCCESS), None);
 
-    run(["-o", "table"]).await.expect(0);
-    let scrape = gateway.scrape().await;
+    let scrape = run(&proxy, &cluster, &gateway, 0).await;
     scrape.expect("write_failures{kind=\"Allocation\"}", 0.0);
-    let success = scrape.get("last_success_timestamp_seconds").unwrap();
-    assert!(success >= first_run);
+    assert!(scrape.get(SUCCESS).is_some());
+}
+
+#[tokio::test]
+async fn an_incomplete_view_leaves_the_last_success_and_a_success_replaces_all() {
+    let cluster = Cluster::lock().await;
+    fill(&cluster).await;
+    let gateway = Pushgateway::start().await;
+    let proxy = Proxy::start(&cluster).await;
+    let success = run(&proxy, &cluster, &gateway, 0).await.get(SUCCESS);
 
     tokio::time::sleep(Duration::from_millis(1100)).await;
-    proxy.once(
-        |seen| seen.is("GET", "/pods"),
-        Fault::Status(403, "Forbidden"),
-    );
-    let failed = run(["-o", "table"]).await.expect(1);
-    assert!(
-        failed.stderr.contains("nothing was released"),
-        "{failed:#?}"
-    );
-    let scrape = gateway.scrape().await;
+    let is_pods = |seen: &Seen| seen.is("GET", "/pods");
+    proxy.once(is_pods, Fault::Status(403, "Forbidden"));
+    let scrape = run(&proxy, &cluster, &gateway, 1).await;
     scrape.expect("view_complete", 0.0);
-    scrape.expect("last_success_timestamp_seconds", success);
-    assert!(scrape.get("last_run_timestamp_seconds").unwrap() > success);
-    // What it could not see is what the last run saw.
+    assert_eq!(scrape.get(SUCCESS), success);
+    assert!(scrape.get("last_run_timestamp_seconds") > success);
+    // What it could not see is what the last run saw; what it did is known.
     scrape.expect("conflicts{kind=\"UsedByAnother\"}", 1.0);
+    scrape.expect_sum("released_records", 0.0);
 
     cluster.kubectl(&["delete", "ippool", "-n", "tenant-a", "fd00---64"]);
-    run(["-o", "table"]).await.expect(0);
-    let scrape = gateway.scrape().await;
+    let scrape = run(&proxy, &cluster, &gateway, 0).await;
     scrape.expect("view_complete", 1.0);
-    assert!(scrape.get("last_success_timestamp_seconds").unwrap() > success);
-    assert_eq!(
-        scrape.get("pool_allocated_addresses{pool=\"tenant-a/fd00---64\"}"),
-        None
-    );
+    assert!(scrape.get(SUCCESS) > success);
+    let gone = "pool_allocated_addresses{pool=\"tenant-a/fd00---64\"}";
+    assert_eq!(scrape.get(gone), None);
 }
 
 /// What a run says whose metrics cannot be pushed; it does its work all the same.
