@@ -47,7 +47,7 @@ demo-build: $(demo_tools)
 	$(CARGO) build --locked --release --bin ip-reconciler --example controlplane
 
 .PHONY: test
-test: controlplane cni iproute ## Run all tests (as root)
+test: controlplane cni iproute monitoring ## Run all tests (as root)
 	$(CARGO) test --locked
 
 .PHONY: lint
@@ -70,6 +70,9 @@ cni: $(cni_tools) ## Build the CNI tools of the tests (half a minute on 2 cores,
 .PHONY: iproute
 iproute:
 	@command -v ip >/dev/null || { apt-get update && apt-get install -y --no-install-recommends iproute2; }
+
+.PHONY: monitoring
+monitoring: $(addprefix target/monitoring/,promtool pushgateway) ## Build the Prometheus tools of the tests (5 minutes, once)
 
 .PHONY: clean
 clean: ## Remove everything that was built, the Kubernetes of the tests too
@@ -98,3 +101,11 @@ target/cni/%: tests/cni/go.mod tests/cni/go.sum
 target/cni/cnitool: package = github.com/containernetworking/cni/cnitool
 target/cni/bridge: package = github.com/containernetworking/plugins/plugins/main/bridge
 target/cni/macvlan: package = github.com/containernetworking/plugins/plugins/main/macvlan
+
+target/monitoring/%: tests/monitoring/%/go.mod tests/monitoring/%/go.sum
+	@echo "Building $(@F) (promtool takes about 5 minutes on 2 cores; only this time)"
+	@CGO_ENABLED=0 $(GO) -C tests/monitoring/$(@F) build -trimpath -o ../../../$@ -ldflags "-s -w" $(package)
+	@touch $@
+
+target/monitoring/promtool: package = github.com/prometheus/prometheus/cmd/promtool
+target/monitoring/pushgateway: package = github.com/prometheus/pushgateway

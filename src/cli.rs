@@ -1,5 +1,6 @@
 //! I/O: the command line of `ip-reconciler`: what was typed, to what is done, to an exit code.
 
+mod metrics;
 mod options;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use tokio::time::Instant;
 
 use crate::client::{self, Client, ConnectError};
 use crate::log;
+use crate::metrics::Counts;
 use crate::reconcile::report::{Conclusion, Cost, Report, Source, escape};
 use crate::reconcile::snapshot::{FileError, ReadStep, read_files};
 use crate::reconcile::stop::Stop;
@@ -28,7 +30,7 @@ pub enum Exit {
     Done = 0,
     /// Something failed, or the view of the cluster was incomplete.
     Failed = 1,
-    /// The command line makes no sense.
+    /// The command line makes no sense, or asks for what is known to be impossible.
     Usage = 2,
     /// With `--detailed-exitcode`: a dry run found orphans.
     OrphansFound = 3,
@@ -55,8 +57,20 @@ enum Error {
     Run(#[from] reconcile::Error),
     #[error("cannot listen for signals: {0}")]
     Signals(#[source] io::Error),
+    #[error(transparent)]
+    Metrics(#[from] metrics::FileProblem),
     #[error("cannot write the report: {0}")]
     Output(#[source] io::Error),
+}
+
+impl Error {
+    fn exit(&self) -> Exit {
+        match self {
+            // What was asked for cannot be done, and nothing has been.
+            Self::Metrics(_) => Exit::Usage,
+            _ => Exit::Failed,
+        }
+    }
 }
 
 /// Runs the program: parses the arguments, does what they say, and prints to the real standard
@@ -97,7 +111,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
                     tracing::error!(conclusion = "Failed", error = %escape(&error), "Reconciled");
                 }
             }
-            Exit::Failed.into()
+            error.exit().into()
         }
     }
 }
@@ -108,6 +122,15 @@ fn complain(message: &str) {
 }
 
 async fn go(options: &Options) -> Result<Exit, Error> {
+    let outlets = metrics::Outlets::new(options)?;
+    let mut counts = Counts::default();
+    let exit = reconcile_and_report(options, &mut counts).await;
+    let succeeded = matches!(exit, Ok(Exit::Done | Exit::OrphansFound));
+    outlets.publish(&counts, succeeded).await;
+    exit
+}
+
+async fn reconcile_and_report(options: &Options, counts: &mut Counts) -> Result<Exit, Error> {
     let started = Instant::now();
     let started_at = Timestamp::now();
     let settings = options.settings();
@@ -127,6 +150,7 @@ async fn go(options: &Options) -> Result<Exit, Error> {
     let client = Client::new(client::connect(&options.target()).await?, deadline);
     let run = run_live(&client, &settings, deadline, stop).await?;
     let report = Report::new(&run, &settings, Source::Cluster, cost(client.traffic()));
+    *counts = report.counts();
     conclude(options, &report)
 }
 

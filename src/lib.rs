@@ -13,6 +13,7 @@
 //! | [`duration`] | pure | lengths of time as Go writes them |
 //! | [`client`] | I/O | kubeconfig or service account to a client; errors in words |
 //! | [`reconcile`] | both | snapshot → audit → plan → apply → report |
+//! | [`metrics`] | pure | what a run leaves behind for Prometheus |
 //! | [`cli`], [`log`] | I/O | the command line of `ip-reconciler`, and its log |
 
 pub mod allocate;
@@ -25,6 +26,7 @@ pub mod duration;
 pub mod ip;
 pub mod ipam;
 pub mod log;
+pub mod metrics;
 pub mod node;
 pub mod pod;
 pub mod reconcile;

@@ -1,5 +1,6 @@
 //! PURE: what the user typed, and what it means.
 
+use std::convert::Infallible;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use tracing::level_filters::LevelFilter;
 use crate::client::Target;
 use crate::duration;
 use crate::log;
+use crate::metrics::{InvalidUrl, PushUrl};
 use crate::reconcile::nodes::Rules;
 use crate::reconcile::plan::{MaxRelease, Scope};
 use crate::reconcile::report::Format;
@@ -137,6 +139,27 @@ pub(super) struct Options {
     #[arg(long, env = "IP_RECONCILER_CONCURRENCY", value_name = "CALLS", default_value = "16", value_parser = clap::value_parser!(u8).range(1..), help_heading = "Cluster")]
     concurrency: u8,
 
+    /// Push the metrics of the run to this Pushgateway; a user and a password may stand before the
+    /// host.
+    #[arg(
+        long,
+        env = "IP_RECONCILER_METRICS_PUSH",
+        hide_env_values = true,
+        value_name = "URL",
+        value_parser = push_url,
+        help_heading = "Metrics"
+    )]
+    metrics_push: Option<MaybePushUrl>,
+
+    /// Write the metrics of the run to this file, for the textfile collector of node-exporter.
+    #[arg(
+        long,
+        env = "IP_RECONCILER_METRICS_FILE",
+        value_name = "FILE",
+        help_heading = "Metrics"
+    )]
+    pub(super) metrics_file: Option<PathBuf>,
+
     /// What to log: off, error, warn, info, debug or trace.
     #[arg(long, env = "IP_RECONCILER_LOG_LEVEL", value_name = "LEVEL", default_value = "info", value_parser = log::parse_level, help_heading = "Log")]
     pub(super) log_level: LevelFilter,
@@ -164,6 +187,10 @@ impl Options {
                 format!("{name} in the environment is no setting: see --help for their names");
             return Err(Self::command().error(ErrorKind::UnknownArgument, message));
         }
+        if let Some(Err(error)) = &options.metrics_push {
+            let message = format!("--metrics-push cannot be used: {error}");
+            return Err(Self::command().error(ErrorKind::ValueValidation, message));
+        }
         match options.contradiction() {
             Some(message) => Err(Self::command().error(ErrorKind::ArgumentConflict, message)),
             None => Ok(options),
@@ -173,6 +200,12 @@ impl Options {
     fn contradiction(&self) -> Option<&'static str> {
         if self.dry_run == Some(false) && !self.snapshot.is_empty() {
             Some("a snapshot cannot be changed: --snapshot always is a dry run")
+        } else if !self.snapshot.is_empty()
+            && (self.metrics_push().is_some() || self.metrics_file.is_some())
+        {
+            Some(
+                "a dump's metrics would pass for the cluster's: --snapshot goes with neither --metrics-push nor --metrics-file",
+            )
         } else if self.force == Some(true) && self.max_release.is_some() {
             Some("--force overrides every brake: --max-release has no meaning beside it")
         } else if self.timeout.is_zero() {
@@ -234,6 +267,10 @@ impl Options {
         }
     }
 
+    pub(super) fn metrics_push(&self) -> Option<&PushUrl> {
+        self.metrics_push.as_ref()?.as_ref().ok()?.as_ref()
+    }
+
     pub(super) fn timeout(&self) -> Duration {
         self.timeout
     }
@@ -246,6 +283,19 @@ fn age(text: &str) -> Result<Duration, String> {
         return Err("it has to be longer than nothing".to_owned());
     }
     Ok(duration)
+}
+
+/// A URL, none for an empty text, or why it is none.
+type MaybePushUrl = Result<Option<PushUrl>, InvalidUrl>;
+
+/// Reads a URL. A failure is kept for later: clap would quote the text, and a password with it.
+#[expect(clippy::unnecessary_wraps, reason = "clap wants a fallible parser")]
+fn push_url(text: &str) -> Result<MaybePushUrl, Infallible> {
+    Ok(if text.is_empty() {
+        Ok(None)
+    } else {
+        PushUrl::parse(text).map(Some)
+    })
 }
 
 /// Reads a duration as Go writes it, no longer than a run can take.

@@ -124,6 +124,9 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// The names of all brakes.
+    pub const BRAKES: [&'static str; 2] = ["NoPods", "MaxRelease"];
+
     /// The brake's name, as reports print it.
     #[must_use]
     pub fn brake(&self) -> &'static str {

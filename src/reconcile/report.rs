@@ -1,6 +1,8 @@
 //! PURE: what a run tells a person, or a program.
 
+mod counts;
 mod escape;
+mod remarks;
 mod structured;
 mod table;
 
@@ -199,73 +201,6 @@ impl<'a> Report<'a> {
         } else {
             Conclusion::Completed
         }
-    }
-
-    /// What a person should read beside the records.
-    pub fn remarks(&self) -> impl Iterator<Item = String> + '_ {
-        let refusal = self
-            .plan
-            .refusal
-            .iter()
-            .map(|refusal| format!("refused: {refusal}"));
-        let problems = self
-            .applied
-            .iter()
-            .flat_map(|applied| applied.problems.iter().cloned());
-        let restored = self.applied.iter().flat_map(|applied| &applied.restored);
-        let restored =
-            restored.map(|id| format!("reservation {id} was put back: its entry came back"));
-        let unread = self.records().pools.iter().filter_map(|pool| {
-            let reason = pool.range.as_ref().err()?;
-            Some(format!(
-                "pool {} cannot be read, its entries are kept: {reason}",
-                pool.id
-            ))
-        });
-        let nothing = self.ids().next().is_none() && self.scope.is_narrow();
-        let nothing =
-            nothing.then(|| "no record is in the scope of --namespace and --pool".to_owned());
-        let unconfirmed = self.unconfirmed();
-        let unconfirmed = (unconfirmed > 0).then(|| {
-            format!("{unconfirmed} verdicts rest on one look at a pod; a live run looks again before it releases")
-        });
-        let unsure = self.count_without_node();
-        let unsure = (unsure > 0).then(|| {
-            format!(
-                "{unsure} records of pods that are gone do not say on which node they were, while some \
-                 node is not Ready; --strict holds them"
-            )
-        });
-        self.notes
-            .iter()
-            .cloned()
-            .chain(unsure)
-            .chain(refusal)
-            .chain(problems)
-            .chain(restored)
-            .chain(unread)
-            .chain(nothing)
-            .chain(unconfirmed)
-    }
-
-    /// How many records go because their pod is gone, although their node may be unreachable.
-    fn count_without_node(&self) -> usize {
-        if !self.nodes.has_unreachable() {
-            return 0;
-        }
-        let gone = self
-            .ids()
-            .filter(|id| self.audit.verdict(*id) == Verdict::PodGone);
-        gone.filter(|id| !self.audit.has_place(*id)).count()
-    }
-
-    fn unconfirmed(&self) -> usize {
-        if self.source == Source::Cluster {
-            return 0;
-        }
-        self.ids()
-            .filter(|id| self.audit.verdict(*id).needs_confirmation())
-            .count()
     }
 
     fn records(&self) -> &'a Records {

@@ -29,3 +29,25 @@ fn generated_custom_resource_definitions_are_up_to_date() {
         );
     }
 }
+
+#[test]
+fn generated_rules_for_the_prometheus_operator_are_up_to_date() {
+    let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/monitoring/rules.yaml");
+    let rules = std::fs::read_to_string(rules).unwrap();
+    let spec: serde_json::Value = serde_yaml::from_str(&rules).unwrap();
+    let rule = serde_json::json!({
+        "apiVersion": "monitoring.coreos.com/v1",
+        "kind": "PrometheusRule",
+        "metadata": {
+            "name": "ip-reconciler",
+            "namespace": "kube-system",
+            "labels": {"app.kubernetes.io/name": "ip-reconciler"},
+        },
+        "spec": spec,
+    });
+    let yaml = serde_yaml::to_string(&rule).unwrap();
+    check(
+        "manifests/monitoring/prometheusrule.yaml",
+        &format!("# Generated from rules.yaml by `make generate`.\n{yaml}"),
+    );
+}

@@ -12,6 +12,7 @@ mod callers;
 mod cli;
 mod faults;
 mod generated;
+mod metrics;
 mod nodes;
 mod plugin;
 mod races;

@@ -4,5 +4,6 @@
 pub(crate) mod cluster;
 pub(crate) mod control_plane;
 pub(crate) mod objects;
+pub(crate) mod prometheus;
 pub(crate) mod proxy;
 pub(crate) mod run;

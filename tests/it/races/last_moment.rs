@@ -57,7 +57,7 @@ async fn a_pod_that_comes_back_before_the_patch_keeps_its_entry() {
     let (proxy, kubeconfig) = one_record(&cluster).await;
     let client = cluster.client().clone();
     proxy.before(|seen| seen.is("GET", "/pods/web-0"), async move {
-        pod("default", "web-0").create(&client).await
+        pod("default", "web-0").create(&client).await;
     });
     let run = reconciler(&kubeconfig).args(["-o", "json"]).output().await;
     assert_eq!(run.json()["summary"]["changed"], 1, "{run:#?}");

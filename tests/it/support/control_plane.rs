@@ -6,7 +6,7 @@
 #[path = "control_plane/credentials.rs"]
 mod credentials;
 #[path = "control_plane/tether.rs"]
-mod tether;
+pub(crate) mod tether;
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};

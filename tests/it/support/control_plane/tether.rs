@@ -33,7 +33,7 @@ for _ in 1 2 3 4 5 6 7 8 9; do rm -rf "$folder" && break; sleep 1; done
 "#;
 
 /// What a tether removes after its server has ended.
-pub(super) enum Removes<'a> {
+pub(crate) enum Removes<'a> {
     /// Nothing: another tether does.
     Nothing,
     /// The folder that all servers write to.
@@ -41,7 +41,7 @@ pub(super) enum Removes<'a> {
 }
 
 /// A running server; dropping this ends it and waits until it is gone.
-pub(super) struct Tether {
+pub(crate) struct Tether {
     shell: Child,
     pipe: Option<ChildStdin>,
     log: PathBuf,
@@ -49,7 +49,7 @@ pub(super) struct Tether {
 
 impl Tether {
     /// Starts `command`, with its output going to the file `log`.
-    pub(super) fn start<A: AsRef<OsStr>>(
+    pub(crate) fn start<A: AsRef<OsStr>>(
         removes: &Removes<'_>,
         log: PathBuf,
         command: &Path,
@@ -77,14 +77,14 @@ impl Tether {
     }
 
     /// Whether the server has ended by itself.
-    pub(super) fn has_ended(&self) -> bool {
+    pub(crate) fn has_ended(&self) -> bool {
         let mut marker = self.log.clone().into_os_string();
         marker.push(".ended");
         Path::new(&marker).exists()
     }
 
     /// The last lines that the server wrote.
-    pub(super) fn log_tail(&self) -> String {
+    pub(crate) fn log_tail(&self) -> String {
         const LINES: usize = 25;
         let text = std::fs::read(&self.log).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
@@ -103,7 +103,7 @@ impl Drop for Tether {
 }
 
 /// Makes a new folder for one control plane, readable for nobody else: it holds keys.
-pub(super) fn new_folder() -> Result<PathBuf, String> {
+pub(crate) fn new_folder() -> Result<PathBuf, String> {
     let parent = std::env::temp_dir();
     for number in 0..10_000 {
         let name = format!("whereabouts-controlplane-{}-{number}", std::process::id());

@@ -57,6 +57,12 @@ impl PoolBuilder {
         self
     }
 
+    /// Writes another range into the object than its name says, a broken one for example.
+    pub(crate) fn range(mut self, range: &str) -> Self {
+        range.clone_into(&mut self.range);
+        self
+    }
+
     /// The name of the object.
     pub(crate) fn object_name(&self) -> &str {
         &self.name

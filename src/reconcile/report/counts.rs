@@ -1,0 +1,82 @@
+//! PURE: a run in numbers, for its metrics.
+
+use super::{Action, Outcome, RecordId, Report};
+use crate::metrics::{CONFLICTS, Counts, PoolUse, View};
+
+impl Report<'_> {
+    /// Counts what the metrics of the run say.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        let mut view = View::default();
+        for id in self.ids() {
+            let verdict = self.audit.verdict(id);
+            let label = (kind(id), verdict.name());
+            let found = match verdict.action() {
+                Action::Release => &mut view.orphans,
+                Action::Keep | Action::Warn => &mut view.held,
+            };
+            *found.entry(label).or_default() += 1;
+            if CONFLICTS.contains(&verdict.name()) {
+                *view.conflicts.entry(verdict.name()).or_default() += 1;
+            }
+            match self.outcome(id) {
+                Some(Outcome::Released) => *counts.released.entry(label).or_default() += 1,
+                Some(Outcome::Failed(_)) => *counts.failures.entry(kind(id)).or_default() += 1,
+                Some(Outcome::NotStarted) => counts.not_started += 1,
+                Some(Outcome::AlreadyGone | Outcome::Changed | Outcome::KeptWithEntry) | None => {}
+            }
+        }
+        if let Some(applied) = self.applied {
+            *counts.failures.entry("Restore").or_default() += applied.problems.len();
+        }
+        if let Some(refusal) = &self.plan.refusal {
+            counts.refusals.insert(refusal.brake(), 1);
+        }
+        view.pools = self.pools();
+        counts.view = Some(view);
+        counts
+    }
+
+    fn outcome(&self, id: RecordId) -> Option<&Outcome> {
+        self.applied?.outcomes.get(&id)
+    }
+
+    /// How full each pool is, in scope or not: that does not depend on who looks.
+    fn pools(&self) -> Vec<PoolUse> {
+        let records = self.records();
+        let mut pools: Vec<PoolUse> = records
+            .pools
+            .iter()
+            .map(|pool| PoolUse {
+                pool: pool.id.to_string(),
+                usable: pool.range.as_ref().ok().map(|range| {
+                    let range = range.masked();
+                    // Offsets of usable addresses are 1, 2, 3, ...: the last one is their number.
+                    let last = range.usable().and_then(|(_, last)| range.offset_of(last));
+                    last.unwrap_or_default()
+                }),
+                allocated: 0,
+            })
+            .collect();
+        for (index, entry) in records.entries.iter().enumerate() {
+            let outcome = self.outcome(RecordId::Entry(index));
+            let is_gone = matches!(outcome, Some(Outcome::Released | Outcome::AlreadyGone));
+            // An entry that holds no address of the range takes none from it either.
+            if !is_gone
+                && entry.address.is_ok()
+                && let Some(pool) = pools.get_mut(entry.pool)
+            {
+                pool.allocated += 1;
+            }
+        }
+        pools
+    }
+}
+
+fn kind(id: RecordId) -> &'static str {
+    match id {
+        RecordId::Entry(_) => "Allocation",
+        RecordId::Reservation(_) => "Reservation",
+    }
+}
