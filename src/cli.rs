@@ -17,11 +17,12 @@ use tokio::time::Instant;
 use crate::client::{self, Client, ConnectError};
 use crate::log;
 use crate::metrics::Counts;
+use crate::reconcile::explain::{Target, Unknown};
 use crate::reconcile::report::{Conclusion, Cost, Report, Source, escape};
 use crate::reconcile::snapshot::{FileError, ReadStep, read_files};
 use crate::reconcile::stop::Stop;
 use crate::reconcile::{self, Mode, Run, Settings};
-use options::Options;
+use options::{Command, Options};
 
 /// The exit codes of `ip-reconciler`; clap uses 2 for wrong usage as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +56,8 @@ enum Error {
     Files(#[from] FileError),
     #[error(transparent)]
     Run(#[from] reconcile::Error),
+    #[error(transparent)]
+    Unknown(#[from] Unknown),
     #[error("cannot listen for signals: {0}")]
     Signals(#[source] io::Error),
     #[error(transparent)]
@@ -122,6 +125,9 @@ fn complain(message: &str) {
 }
 
 async fn go(options: &Options) -> Result<Exit, Error> {
+    if options.command.is_some() {
+        return reconcile_and_report(options, &mut Counts::default()).await;
+    }
     let outlets = metrics::Outlets::new(options)?;
     let mut counts = Counts::default();
     let exit = reconcile_and_report(options, &mut counts).await;
@@ -142,13 +148,19 @@ async fn reconcile_and_report(options: &Options, counts: &mut Counts) -> Result<
     };
     if !options.snapshot.is_empty() {
         let run = reconcile::judge(read_files(&options.snapshot)?, &settings);
+        if let Some(Command::Explain { target }) = &options.command {
+            return explain(&run, target);
+        }
         let report = Report::new(&run, &settings, Source::Files, cost((0, 0)));
         return conclude(options, &report);
     }
     let deadline = started + options.timeout();
     let stop = listen().map_err(Error::Signals)?;
-    let client = Client::new(client::connect(&options.target()).await?, deadline);
+    let client = Client::new(client::connect(&options.cluster()).await?, deadline);
     let run = run_live(&client, &settings, deadline, stop).await?;
+    if let Some(Command::Explain { target }) = &options.command {
+        return explain(&run, target);
+    }
     let report = Report::new(&run, &settings, Source::Cluster, cost(client.traffic()));
     *counts = report.counts();
     conclude(options, &report)
@@ -239,6 +251,18 @@ fn conclude(options: &Options, report: &Report<'_>) -> Result<Exit, Error> {
         }
         Conclusion::Completed => Exit::Done,
     })
+}
+
+/// Prints what is known of one address or pod.
+fn explain(run: &Run, target: &Target) -> Result<Exit, Error> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let printed = reconcile::explain::print(&run.snapshot, target, &mut out);
+    match printed.and_then(|found| out.flush().map(|()| found)) {
+        Ok(Ok(())) => Ok(Exit::Done),
+        Ok(Err(unknown)) => Err(unknown.into()),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Done),
+        Err(error) => Err(Error::Output(error)),
+    }
 }
 
 /// Prints the report; a reader that has gone away has seen enough.

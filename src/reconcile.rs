@@ -5,6 +5,7 @@
 pub mod apply;
 pub mod audit;
 pub mod confirm;
+pub mod explain;
 pub mod items;
 pub mod nodes;
 pub mod plan;

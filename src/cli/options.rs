@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, FromArgMatches, Parser};
 use tracing::level_filters::LevelFilter;
 
-use crate::client::Target;
+use crate::client;
 use crate::duration;
 use crate::log;
 use crate::metrics::{InvalidUrl, PushUrl};
+use crate::reconcile::explain::Target;
 use crate::reconcile::nodes::Rules;
 use crate::reconcile::plan::{MaxRelease, Scope};
 use crate::reconcile::report::Format;
@@ -24,6 +25,18 @@ const SETTLE: Duration = Duration::from_secs(30);
 
 /// A run that takes longer than this was not meant.
 const MAX_DURATION: Duration = Duration::from_hours(24);
+
+/// What to do instead of a run.
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// Say why an address, or those of a pod, are kept or freed, and what can be done; changes
+    /// nothing.
+    Explain {
+        /// An address such as 10.0.0.5, or a pod as NAMESPACE/NAME.
+        #[arg(value_name = "ADDRESS|NAMESPACE/POD")]
+        target: Target,
+    },
+}
 
 /// Frees addresses that are still reserved for pods which are gone.
 ///
@@ -39,6 +52,9 @@ const MAX_DURATION: Duration = Duration::from_hours(24);
         130 aborted by a second signal."
 )]
 pub(super) struct Options {
+    #[command(subcommand)]
+    pub(super) command: Option<Command>,
+
     /// Only report what would be released; nothing is written.
     #[arg(long, env = "IP_RECONCILER_DRY_RUN", value_parser = BoolishValueParser::new(), num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     dry_run: Option<bool>,
@@ -181,7 +197,10 @@ impl Options {
     /// # Errors
     /// When they make no sense, alone or together; also for `--help` and `--version`.
     pub(super) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
-        let options = Self::try_parse_from(go_style(arguments))?;
+        // Flags may stand before and behind a command.
+        let command = Self::command().mut_args(|argument| argument.global(true));
+        let matches = command.try_get_matches_from(go_style(arguments))?;
+        let options = Self::from_arg_matches(&matches)?;
         if let Some(name) = unknown_variable(std::env::vars_os().map(|(name, _)| name)) {
             let message =
                 format!("{name} in the environment is no setting: see --help for their names");
@@ -253,15 +272,15 @@ impl Options {
     }
 
     pub(super) fn mode(&self) -> Mode {
-        if self.dry_run == Some(true) || !self.snapshot.is_empty() {
+        if self.dry_run == Some(true) || self.command.is_some() || !self.snapshot.is_empty() {
             Mode::DryRun
         } else {
             Mode::Release
         }
     }
 
-    pub(super) fn target(&self) -> Target {
-        Target {
+    pub(super) fn cluster(&self) -> client::Target {
+        client::Target {
             kubeconfig: self.kubeconfig.clone(),
             context: self.context.clone(),
         }

@@ -233,27 +233,35 @@ impl<'a> Audit<'a> {
         }
     }
 
-    /// Whether it is known where the record's container ran.
+    /// Where the record's container ran, as far as that is known.
     #[must_use]
-    pub fn has_place(&self, id: RecordId) -> bool {
+    pub fn place_of(&self, id: RecordId) -> Option<Place<'a>> {
         let subject = match id {
             RecordId::Entry(index) => {
-                let entry = self.records.entries.get(index);
-                entry.map(|entry| self.subject_of_entry(index, entry))
+                let entry = self.records.entries.get(index)?;
+                self.subject_of_entry(index, entry)
             }
             RecordId::Reservation(index) => {
-                let reservation = self.records.reservations.get(index);
-                reservation.map(|reservation| self.subject_of_reservation(reservation))
+                self.subject_of_reservation(self.records.reservations.get(index)?)
             }
         };
         let state = self.records.pod_of(id).and_then(|pod| self.pods.get(pod));
-        subject.is_some_and(|subject| self.place(&subject, state).is_some())
+        self.place(&subject, state)
+    }
+
+    /// Whether an entry stands for the same claim as the reservation.
+    #[must_use]
+    pub fn has_entry(&self, reservation: usize) -> bool {
+        let reservation = self.records.reservations.get(reservation);
+        reservation.is_some_and(|reservation| !reservation.entries.is_empty())
     }
 
     /// Whether nobody knows on which node a pod is that is being deleted: a look at all of it says.
     #[must_use]
     pub fn lacks_node(&self, id: RecordId) -> bool {
-        self.nodes.are_known() && self.verdict(id) == Verdict::Terminating && !self.has_place(id)
+        self.nodes.are_known()
+            && self.verdict(id) == Verdict::Terminating
+            && self.place_of(id).is_none()
     }
 }
 

@@ -5,6 +5,7 @@
 //! deleted it.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::time::Duration;
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
@@ -42,6 +43,17 @@ pub enum Standing {
     OutOfService,
     /// There is no such Node any more.
     Gone,
+}
+
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ready => "is Ready",
+            Self::Unreachable | Self::UnreachableTooLong => "is not Ready",
+            Self::OutOfService => "is not Ready and out of service",
+            Self::Gone => "no longer exists",
+        })
+    }
 }
 
 /// A node and its standing.

@@ -10,6 +10,7 @@
 mod brakes;
 mod callers;
 mod cli;
+mod explain;
 mod faults;
 mod generated;
 mod metrics;

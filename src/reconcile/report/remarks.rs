@@ -58,7 +58,7 @@ impl Report<'_> {
         let gone = self
             .ids()
             .filter(|id| self.audit.verdict(*id) == Verdict::PodGone);
-        gone.filter(|id| !self.audit.has_place(*id)).count()
+        gone.filter(|id| self.audit.place_of(*id).is_none()).count()
     }
 
     fn unconfirmed(&self) -> usize {
