@@ -202,7 +202,7 @@ async fn restore(client: &Client, old: &Reservation, entry: &Entry) -> Result<bo
 async fn holder(client: &Client, reservation: &Reservation) -> Result<Option<String>, CallError> {
     #[derive(Deserialize)]
     struct List {
-        items: Vec<OverlappingRangeIPReservation>,
+        items: Option<Vec<OverlappingRangeIPReservation>>,
     }
     let object = reservation.id.to_string();
     let call = Call {
@@ -213,5 +213,6 @@ async fn holder(client: &Client, reservation: &Reservation) -> Result<Option<Str
     let path = OverlappingRangeIPReservation::url_path(&(), Some(&reservation.id.namespace));
     let params = ListParams::default().fields(&format!("metadata.name={}", reservation.id.name));
     let list: List = client.call(&call, Request::new(path).list(&params)).await?;
-    Ok(list.items.into_iter().next().map(|item| item.spec.podref))
+    let mut items = list.items.into_iter().flatten();
+    Ok(items.next().map(|item| item.spec.podref))
 }

@@ -24,6 +24,8 @@ enum Attempt {
     Done,
     /// Somebody else has it.
     Lost(String),
+    /// Something changed meanwhile: another look tells whose it is.
+    Again(String),
 }
 
 /// Allocates an address, or finds the one that the attachment has.
@@ -40,7 +42,10 @@ pub(super) async fn acquire(
         .as_ref()
         .map_err(|reason| Error::Exhausted(reason.clone()))?;
     let _turn = store.turn(&pool_id).await;
+    // What others have, and which of it this call has tried to get: an entry of this attachment
+    // whose address another pod has claimed is of no use to it.
     let mut unavailable = BTreeSet::new();
+    let mut lost = BTreeSet::new();
     let mut conflicts: usize = 0;
     let mut pauses = retry::pauses(retry::Patience::UntilTheDeadline);
     loop {
@@ -51,7 +56,7 @@ pub(super) async fn acquire(
             continue;
         };
         check_range(&found.pool, range)?;
-        let own = own_entry(&found, window, attachment, avoid);
+        let own = own_entry(&found, window, attachment, avoid, &lost);
         let (address, attempt) = if let Some((entry, address)) = own {
             let attempt = take_over(store, range, &found.pool, entry, address, attachment).await?;
             (address, attempt)
@@ -62,21 +67,26 @@ pub(super) async fn acquire(
                 take(store, range, &found.pool, address, attachment).await?,
             )
         };
-        let Attempt::Lost(last) = attempt else {
-            return Ok(address);
+        let reason = match attempt {
+            Attempt::Done => return Ok(address),
+            Attempt::Again(reason) => reason,
+            Attempt::Lost(reason) => {
+                conflicts = conflicts.saturating_add(1);
+                unavailable.insert(address);
+                lost.insert(address);
+                if range.overlap == Overlap::Protected {
+                    unavailable.extend(store.claimed(range.network).await?);
+                }
+                reason
+            }
         };
-        tracing::debug!(%address, last, "Somebody else has it");
-        conflicts = conflicts.saturating_add(1);
-        unavailable.insert(address);
-        if range.overlap == Overlap::Protected {
-            unavailable.extend(store.claimed(range.network).await?);
-        }
+        tracing::debug!(%address, reason, "Not given");
         match pauses.next() {
             Some(pause) => tokio::time::sleep(pause).await,
             None => {
                 return Err(Error::Contended {
                     pool: pool_id.to_string(),
-                    last,
+                    last: reason,
                 });
             }
         }
@@ -100,6 +110,7 @@ fn own_entry<'a>(
     window: &Window,
     attachment: &Attachment,
     avoid: &BTreeSet<IpAddr>,
+    lost: &BTreeSet<IpAddr>,
 ) -> Option<(&'a Entry, IpAddr)> {
     found.entries.iter().find_map(|entry| {
         let address = *entry.address.as_ref().ok()?;
@@ -109,7 +120,8 @@ fn own_entry<'a>(
             Some(interface) => interface == attachment.interface,
             None => true,
         };
-        let is_wanted = window.holds(address) && !avoid.contains(&address);
+        let is_wanted =
+            window.holds(address) && !avoid.contains(&address) && !lost.contains(&address);
         (same_pod && same_interface && is_wanted && may_take_over(entry, attachment))
             .then_some((entry, address))
     })
@@ -313,27 +325,24 @@ async fn take_over(
     if range.overlap == Overlap::Protected {
         // The claim first: without it the address may be somebody else's by now.
         let id = store.reservation_id(range, address);
-        let held = match store.read_claim(&id).await? {
-            None => store.claim(&id, &pool.id, attachment).await?,
-            Some(found)
-                if found.podref == attachment.pod.to_string()
-                    && found
-                        .interface
-                        .as_deref()
-                        .is_none_or(|name| name == attachment.interface) =>
-            {
+        match store.read_claim(&id).await? {
+            None if store.claim(&id, &pool.id, attachment).await?.is_some() => {}
+            None => return Ok(Attempt::Again(format!("reservation {id} was just made"))),
+            Some(found) if found.may_be_of(attachment) => {
                 match store.renew(&found, &pool.id, attachment).await {
-                    Ok(claim) => Some(claim),
-                    Err(error) if error.cause.is_conflict() => None,
+                    Ok(_) => {}
+                    Err(error) if error.cause.is_conflict() => {
+                        return Ok(Attempt::Again(error.to_string()));
+                    }
                     Err(error) => return Err(error.into()),
                 }
             }
-            Some(_) => None,
-        };
-        if held.is_none() {
-            return Ok(Attempt::Lost(format!(
-                "reservation {id} belongs to another"
-            )));
+            Some(found) => {
+                let holder = found.podref;
+                return Ok(Attempt::Lost(format!(
+                    "reservation {id} belongs to {holder}"
+                )));
+            }
         }
     }
     let new = entry_of(attachment);
@@ -342,7 +351,7 @@ async fn take_over(
     }
     match store.change(pool, Change::Replace(entry, new)).await {
         Ok(()) => Ok(Attempt::Done),
-        Err(error) if error.cause.is_conflict() => Ok(Attempt::Lost(error.to_string())),
+        Err(error) if error.cause.is_conflict() => Ok(Attempt::Again(error.to_string())),
         Err(error) => Err(error.into()),
     }
 }

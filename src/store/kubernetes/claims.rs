@@ -28,6 +28,8 @@ pub(super) struct Claim {
     pub(super) interface: Option<String>,
     pub(super) container: Option<String>,
     pub(super) node: Option<String>,
+    /// The pool for which our plugin made it.
+    pub(super) pool: Option<String>,
 }
 
 impl Claim {
@@ -42,6 +44,7 @@ impl Claim {
             interface: spec.ifname.filter(|name| !name.is_empty()),
             container: spec.containerid.filter(|id| !id.is_empty()),
             node: labels.remove(NODE_LABEL),
+            pool: labels.remove(POOL_LABEL),
         }
     }
 
@@ -52,6 +55,15 @@ impl Claim {
     pub(super) fn is_of(&self, attachment: &Attachment) -> bool {
         self.podref == attachment.pod.to_string()
             && self.interface.as_ref() == Some(&attachment.interface)
+    }
+
+    /// Whether it can have been made for this attachment: the Go program named no interface once.
+    pub(super) fn may_be_of(&self, attachment: &Attachment) -> bool {
+        self.podref == attachment.pod.to_string()
+            && self
+                .interface
+                .as_ref()
+                .is_none_or(|name| *name == attachment.interface)
     }
 
     /// Whether its container can run on another node.
@@ -188,7 +200,8 @@ impl Kubernetes {
     pub(super) async fn claimed(&self, network: &str) -> Result<Vec<IpAddr>, CallError> {
         #[derive(Deserialize)]
         struct List {
-            items: Vec<PartialObjectMeta>,
+            // Null where there are none.
+            items: Option<Vec<PartialObjectMeta>>,
         }
         let call = Call {
             verb: "list",
@@ -201,7 +214,8 @@ impl Kubernetes {
             .client
             .call(&call, self.reservations().list_metadata(&params))
             .await?;
-        let names = list.items.into_iter().filter_map(|item| item.metadata.name);
+        let items = list.items.into_iter().flatten();
+        let names = items.filter_map(|item| item.metadata.name);
         let of_network = |name: String| {
             let readings = readings(&name).into_iter();
             readings
@@ -218,7 +232,7 @@ impl Kubernetes {
     pub(super) async fn claims_of(&self, container: &str) -> Result<Vec<Claim>, CallError> {
         #[derive(Deserialize)]
         struct List {
-            items: Vec<OverlappingRangeIPReservation>,
+            items: Option<Vec<OverlappingRangeIPReservation>>,
         }
         let call = Call {
             verb: "list",
@@ -231,7 +245,7 @@ impl Kubernetes {
             .client
             .call(&call, self.reservations().list(&params))
             .await?;
-        let claims = list.items.into_iter().map(|item| {
+        let claims = list.items.into_iter().flatten().map(|item| {
             let id = self.id(item.metadata.name.clone().unwrap_or_default());
             Claim::of(item, id)
         });

@@ -1,11 +1,12 @@
 //! I/O: DEL and GC for one range.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use serde_json::Value;
 
 use super::pools::{Change, container_of};
-use super::{Kubernetes, is_of};
+use super::{Kubernetes, is_of, label};
 use crate::record::{Entry, PoolObject, readings};
 use crate::retry;
 use crate::store::{Error, Overlap, Range};
@@ -22,18 +23,43 @@ pub(super) async fn release(
     if range.overlap == Overlap::Ignored {
         return Ok(());
     }
-    // Claims that never reached a pool.
-    for claim in store.claims_of(container).await? {
-        let of_range = readings(&claim.id.name)
-            .into_iter()
-            .any(|(network, address)| {
-                network == range.network && range.config.range.contains(address)
-            });
-        let of_interface = claim
-            .interface
-            .as_deref()
-            .is_none_or(|name| name == interface);
-        if of_range && of_interface {
+    drop_unrecorded(store, range, container, interface).await
+}
+
+/// Deletes claims that never reached the pool.
+///
+/// One whose address is recorded for the pod is in use, whatever container it names: the Go program
+/// takes an entry over for the pod's next container and leaves the claim as it is.
+async fn drop_unrecorded(
+    store: &Kubernetes,
+    range: &Range<'_>,
+    container: &str,
+    interface: &str,
+) -> Result<(), Error> {
+    let pool_id = store.pool_id(range);
+    let pool_label = label(&pool_id.name);
+    let mut claims = store.claims_of(container).await?;
+    claims.retain(|claim| {
+        let of_pool = claim.pool.as_deref() == Some(pool_label.as_str());
+        let named = claim.interface.as_deref();
+        of_pool && named.is_none_or(|name| name == interface)
+    });
+    if claims.is_empty() {
+        return Ok(());
+    }
+    let found = store.read_pool(&pool_id).await?;
+    let entries = || found.iter().flat_map(|found| &found.entries);
+    for claim in claims {
+        let addresses = readings(&claim.id.name).into_iter();
+        let addresses: Vec<IpAddr> = addresses
+            .filter(|(network, _)| *network == range.network)
+            .map(|(_, address)| address)
+            .collect();
+        let is_recorded = entries().any(|entry| {
+            let address = entry.address.as_ref().ok();
+            address.is_some_and(|address| addresses.contains(address))
+        });
+        if !addresses.is_empty() && !is_recorded {
             store.drop_claim(&claim).await?;
         }
     }

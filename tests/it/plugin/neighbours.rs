@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::call::{Network, addresses, call};
 use crate::support::cluster::Cluster;
 use crate::support::control_plane::Options;
-use crate::support::objects::{Object, entries, pod, pool, reservations, send};
+use crate::support::objects::{Object, entries, pod, pool, reservation, reservations, send};
 use crate::support::run::reconciler;
 
 const GROUP: &str = "/apis/whereabouts.cni.cncf.io/v1alpha1/namespaces/kube-system";
@@ -242,4 +242,49 @@ async fn processes_that_are_killed_leave_only_what_the_reconciler_frees() {
     given.sort();
     assert_eq!(recorded, given);
     assert_eq!(reservations(cluster.client()).await.len(), given.len());
+}
+
+#[tokio::test]
+async fn a_late_del_leaves_what_the_go_program_has_taken_over() {
+    let cluster = Cluster::lock().await;
+    let client = cluster.client();
+    let network = Network::new(&cluster, json!({"range": "10.0.0.0/24"}));
+    let add = call("ADD", &network).pod("default", "db-0");
+    add.run().await.expect(0);
+    // On another node the Go program adds the pod's next container: it rewrites the id alone.
+    let path = format!("{GROUP}/ippools/10.0.0.0-24");
+    let taken = json!({"spec": {"allocations": {"1": {"id": "c2"}}}});
+    send(client, Method::PATCH, &path, Some(&taken))
+        .await
+        .unwrap();
+    for _ in 0..2 {
+        call("DEL", &network).run().await.expect(0);
+    }
+    let entry = entries(client, "kube-system", "10.0.0.0-24").await["1"].clone();
+    assert_eq!(entry["id"], "c2");
+    assert_eq!(reservations(client).await.len(), 1);
+}
+
+#[tokio::test]
+async fn an_entry_whose_address_another_pod_has_claimed_is_given_up() {
+    let cluster = Cluster::lock().await;
+    let client = cluster.client();
+    // The Go program can leave an entry without its reservation, and another range takes the address.
+    let pool = pool("kube-system", "10.0.0.0/24");
+    pool.entry(1, "default/web", "net1", "old")
+        .create(client)
+        .await;
+    reservation("kube-system", "10.0.0.1", "default/other")
+        .create(client)
+        .await;
+    let network = Network::new(
+        &cluster,
+        json!({"range": "10.0.0.0/24", "add_timeout": "20s"}),
+    );
+    let add = call("ADD", &network)
+        .pod("default", "web")
+        .run()
+        .await
+        .expect(0);
+    assert_eq!(addresses(&add.json()), ["10.0.0.2/24"]);
 }
