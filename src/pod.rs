@@ -34,6 +34,20 @@ impl PodRef {
         valid.then(|| Self(text.into()))
     }
 
+    /// Whether a pod can have this name (RFC 1123: a label, and a subdomain). That there is none of
+    /// another name proves nothing: such a reference was written by hand.
+    #[must_use]
+    pub fn can_exist(&self) -> bool {
+        let is_label = |label: &str| {
+            let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+            let bytes = label.as_bytes();
+            let ends = bytes.first().zip(bytes.last());
+            ends.is_some_and(|(first, last)| plain(*first) && plain(*last))
+                && bytes.iter().all(|byte| plain(*byte) || *byte == b'-')
+        };
+        is_label(self.namespace()) && self.name().split('.').all(is_label)
+    }
+
     /// The pod's namespace.
     #[must_use]
     pub fn namespace(&self) -> &str {

@@ -257,7 +257,7 @@ fn entry_owner(raw: &str) -> Result<Owner, serde_json::Error> {
     let owner = owner.filter(|owner| owner.id == fields.id);
     let (uid, node) = owner.map_or((None, None), |owner| (owner.poduid, owner.nodename));
     Ok(Owner {
-        pod: PodRef::parse(&fields.podref),
+        pod: PodRef::parse(&fields.podref).filter(PodRef::can_exist),
         interface: non_empty(fields.ifname),
         uid: non_empty(uid),
         node: non_empty(node),
@@ -276,7 +276,7 @@ pub fn reservation(json: &[u8]) -> Result<Reservation, serde_json::Error> {
     let owner = spec
         .map_err(|error| format!("spec: {error}").into())
         .map(|spec| Owner {
-            pod: PodRef::parse(&spec.podref),
+            pod: PodRef::parse(&spec.podref).filter(PodRef::can_exist),
             interface: non_empty(spec.ifname),
             uid: None,
             node: metadata.node_label(),

@@ -177,7 +177,7 @@ async fn flags_are_those_of_the_go_program_too_and_nonsense_is_refused() {
             "unexpected argument '--no-such-flag'",
         ),
         (&["-kubeconfg", "x"], "unexpected argument"),
-        (&["pods"], "unexpected argument 'pods'"),
+        (&["pods"], "unrecognized subcommand 'pods'"),
         (&["-o", "xml"], "invalid value 'xml'"),
         (&["--timeout=-1s"], "is not a duration such as 90s or 1m30s"),
         (&["--timeout", "soon"], "90s or 1m30s"),
