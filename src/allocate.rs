@@ -24,10 +24,24 @@ pub struct Window {
     exclude: Vec<IpNet>,
 }
 
-/// There is nothing between the network address and the broadcast address.
+/// Why a range has no window.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("net mask is too short, subnet {0} has no usable IP addresses, it is too small")]
-pub struct TooSmall(IpRange);
+pub enum NoWindow {
+    /// There is nothing between the network address and the broadcast address.
+    #[error("net mask is too short, subnet {0} has no usable IP addresses, it is too small")]
+    TooSmall(IpRange),
+    /// Nothing from the start on could be recorded.
+    #[error(
+        "range_start {start} is 2^63 or more addresses above the start of {range}, further than a \
+         pool can record: use a range with a longer prefix"
+    )]
+    BeyondRecords {
+        /// The start.
+        start: IpAddr,
+        /// The range.
+        range: IpRange,
+    },
+}
 
 /// There is no free address.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,18 +78,24 @@ impl Window {
     /// part of it.
     ///
     /// # Errors
-    /// When the range has no usable address at all.
+    /// When the range has no usable address at all, or none from the start on that could be
+    /// recorded: to begin elsewhere could give out what is used for something else.
     pub fn new(
         range: IpRange,
         start: Option<IpAddr>,
         end: Option<IpAddr>,
         exclude: Vec<IpNet>,
-    ) -> Result<Self, TooSmall> {
+    ) -> Result<Self, NoWindow> {
         let range = range.masked();
-        let (lowest, highest) = range.usable().ok_or(TooSmall(range))?;
+        let (lowest, end_of_range) = range.usable().ok_or(NoWindow::TooSmall(range))?;
         let highest = range
             .address_at(MAX_OFFSET)
-            .map_or(highest, |furthest| highest.min(furthest));
+            .map_or(end_of_range, |furthest| end_of_range.min(furthest));
+        if let Some(start) = start.filter(|start| {
+            start.is_ipv4() == highest.is_ipv4() && (*start > highest && *start <= end_of_range)
+        }) {
+            return Err(NoWindow::BeyondRecords { start, range });
+        }
         let within = |address: &IpAddr, from: IpAddr| {
             address.is_ipv4() == from.is_ipv4() && (from..=highest).contains(address)
         };
@@ -257,7 +277,6 @@ mod tests {
                 "10.0.1.1",
             ),
             ("fd00::/64", "", "", &["fd00::/100"], &[], "fd00::1000:0"),
-            ("fd00::/64", "fd00::8000:0:0:0", "", &[], &[], "fd00::1"),
             (
                 "fd00::/64",
                 "fd00::7fff:ffff:ffff:ffff",
@@ -286,6 +305,24 @@ mod tests {
         assert_eq!(lowest(&full, &["10.0.0.1"]), Err(expected.to_owned()));
         let far = window("fd00::/64", "fd00::7fff:ffff:ffff:ffff", "", &[]);
         assert!(lowest(&far, &["fd00::7fff:ffff:ffff:ffff"]).is_err());
+    }
+
+    #[test]
+    fn a_start_that_no_record_can_hold_is_refused() {
+        for (range, start) in [
+            ("fd00::/64", "fd00::8000:0:0:0"),
+            ("fd00::/64", "fd00::ffff:ffff:ffff:fffe"),
+            ("fd00::/48", "fd00:0:0:1::1"),
+        ] {
+            let window = Window::new(
+                range.parse().unwrap(),
+                Some(address(start)),
+                None,
+                Vec::new(),
+            );
+            let refused = matches!(window, Err(NoWindow::BeyondRecords { .. }));
+            assert!(refused, "{range} {start}");
+        }
     }
 
     #[test]

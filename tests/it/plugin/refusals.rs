@@ -95,6 +95,11 @@ async fn a_bad_configuration_is_refused_before_anything_is_asked() {
             "net mask is too short, subnet 10.0.0.0/31 has no usable IP addresses",
         ),
         (
+            "range",
+            json!("fd00::8000:0:0:1-fd00::8000:0:0:9/64"),
+            "range_start fd00::8000:0:0:1 is 2^63 or more addresses above the start of fd00::/64",
+        ),
+        (
             "exclude",
             json!(["10.0.0.300"]),
             "could not parse exclude range, err: ",
