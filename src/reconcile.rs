@@ -10,6 +10,7 @@ pub mod items;
 pub mod nodes;
 pub mod plan;
 pub mod pods;
+pub mod put;
 pub mod records;
 pub mod report;
 pub mod snapshot;

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use futures::StreamExt;
-use kube::api::{DeleteParams, ListParams, PostParams, Preconditions, Resource};
+use kube::api::{DeleteParams, Preconditions, Resource};
 use kube::core::{ObjectMeta, Request};
-use serde::Deserialize;
 
 use super::{Applied, Outcome, Writing};
 use crate::api::{Allocation, OverlappingRangeIPReservation, OverlappingRangeIPReservationSpec};
-use crate::client::{Call, CallError, Client};
+use crate::client::{Call, Client};
 use crate::reconcile::RESERVATIONS;
+use crate::reconcile::put::{self, Put};
 use crate::reconcile::records::{RecordId, Records};
 use crate::reconcile::snapshot::read_pool;
 use crate::record::{Entry, Reservation};
@@ -152,15 +152,9 @@ async fn restore_each(
 
 /// Creates the reservation again; whether that was needed.
 async fn restore(client: &Client, old: &Reservation, entry: &Entry) -> Result<bool, String> {
-    let object = old.id.to_string();
-    let call = Call {
-        verb: "create",
-        resource: RESERVATIONS,
-        object: &object,
-    };
+    let object = &old.id;
     let allocation: Allocation = serde_json::from_str(&entry.raw)
         .map_err(|error| format!("cannot put reservation {object} back: {error}"))?;
-    let path = OverlappingRangeIPReservation::url_path(&(), Some(&old.id.namespace));
     let mut new = OverlappingRangeIPReservation::new(
         &old.id.name,
         OverlappingRangeIPReservationSpec {
@@ -173,46 +167,16 @@ async fn restore(client: &Client, old: &Reservation, entry: &Entry) -> Result<bo
         namespace: Some(old.id.namespace.to_string()),
         ..new.metadata
     };
-    let body = serde_json::to_vec(&new).map_err(|error| error.to_string())?;
-    let send = async || {
-        let request = Request::new(path.as_str()).create(&PostParams::default(), body.clone());
-        client.stream(&call, request, |_| Ok(())).await
-    };
-    match retry::repeat(send, || true).await {
-        Ok(()) => Ok(true),
-        Err(error) if error.cause.is_conflict() => {
-            match holder(client, old)
-                .await
-                .map_err(|error| error.to_string())?
-            {
-                Some(pod) if pod == allocation.podref => Ok(false),
-                Some(pod) => Err(format!(
-                    "conflict: pool entry {} of {} has come back, but reservation {object} now \
-                     belongs to {pod}",
-                    entry.key, allocation.podref
-                )),
-                None => Err(error.to_string()),
-            }
-        }
+    match put::reservation(client, &new).await {
+        Ok(Put::Done) => Ok(true),
+        Ok(Put::AlreadyThere) => Ok(false),
+        Ok(Put::Taken(pod)) if pod == allocation.podref => Ok(false),
+        Ok(Put::Taken(pod)) => Err(format!(
+            "conflict: pool entry {} of {} has come back, but reservation {object} now belongs to \
+             {pod}",
+            entry.key, allocation.podref
+        )),
+        Ok(Put::NoPlace(why)) => Err(why),
         Err(error) => Err(error.to_string()),
     }
-}
-
-/// Whom a reservation names, by a list of one, so that no further verb is needed.
-async fn holder(client: &Client, reservation: &Reservation) -> Result<Option<String>, CallError> {
-    #[derive(Deserialize)]
-    struct List {
-        items: Option<Vec<OverlappingRangeIPReservation>>,
-    }
-    let object = reservation.id.to_string();
-    let call = Call {
-        verb: "list",
-        resource: RESERVATIONS,
-        object: &object,
-    };
-    let path = OverlappingRangeIPReservation::url_path(&(), Some(&reservation.id.namespace));
-    let params = ListParams::default().fields(&format!("metadata.name={}", reservation.id.name));
-    let list: List = client.call(&call, Request::new(path).list(&params)).await?;
-    let mut items = list.items.into_iter().flatten();
-    Ok(items.next().map(|item| item.spec.podref))
 }
