@@ -8,11 +8,13 @@ mod error;
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::{Request, Response};
 use http_body_util::BodyExt;
+use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::fmt::rfc2822;
 use kube::client::Body;
 use kube::core::Status;
 use serde::de::DeserializeOwned;
@@ -53,6 +55,19 @@ pub struct Client {
 struct Traffic {
     calls: AtomicU64,
     bytes: AtomicU64,
+    /// The latest time that the server told, in seconds since the epoch; 0 before it told any.
+    time: AtomicI64,
+}
+
+impl Traffic {
+    fn note_time(&self, headers: &http::HeaderMap) {
+        let text = headers.get(http::header::DATE);
+        let date = text.and_then(|text| rfc2822::parse(text.to_str().ok()?).ok());
+        if let Some(date) = date {
+            let seconds = date.timestamp().as_second();
+            self.time.fetch_max(seconds, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Client {
@@ -95,6 +110,13 @@ impl Client {
         )
     }
 
+    /// What time it is at the server, to the second: one clock for programs that run on many nodes.
+    #[must_use]
+    pub fn server_time(&self) -> Option<Timestamp> {
+        let seconds = self.traffic.time.load(Ordering::Relaxed);
+        Timestamp::from_second(seconds).ok().filter(|_| seconds > 0)
+    }
+
     /// Sends a request and reads its answer as JSON.
     pub async fn call<T: DeserializeOwned>(
         &self,
@@ -128,6 +150,7 @@ impl Client {
         let response = self.bounded(call, self.inner.send(request)).await?;
         let response =
             response.map_err(|error| call.failed(Cause::transport(&error, &self.server)))?;
+        self.traffic.note_time(response.headers());
         let refused = !response.status().is_success();
         let mut error_body = Vec::new();
         let code = response.status().as_u16();

@@ -6,7 +6,9 @@ pub mod apply;
 pub mod audit;
 pub mod confirm;
 pub mod explain;
+pub mod grace;
 pub mod items;
+pub mod memory;
 pub mod nodes;
 pub mod plan;
 pub mod pods;
@@ -18,10 +20,12 @@ pub mod stop;
 
 use std::time::Duration;
 
+use k8s_openapi::jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::client::{CallError, Client};
 use apply::{Applied, Writing, apply};
+use grace::Grace;
 use plan::{MaxRelease, Plan, Scope};
 use snapshot::{ReadStep, Snapshot, read_cluster};
 use stop::Stop;
@@ -48,6 +52,8 @@ pub struct Settings {
     pub brakes: Brakes,
     /// What is concluded from nodes.
     pub nodes: nodes::Rules,
+    /// How long an orphan has to be seen as one.
+    pub grace: Duration,
     /// How far two looks at a suspect pod are apart.
     pub settle: Duration,
     /// Objects in a page of a list.
@@ -92,8 +98,10 @@ pub struct Run {
     pub snapshot: Snapshot,
     /// What it wanted to release.
     pub plan: Plan,
-    /// What it did; `None` when it wrote nothing on purpose.
+    /// What it did; `None` when it released nothing on purpose.
     pub applied: Option<Applied>,
+    /// Why the next run will not know what this one saw, if so.
+    pub forgotten: Option<String>,
 }
 
 /// How a live run is steered from outside.
@@ -118,6 +126,10 @@ pub async fn run(
     let view = async {
         let mut snapshot = read_cluster(client, settings.page, steering.progress).await?;
         snapshot.nodes.set_rules(settings.nodes);
+        snapshot.grace = Grace {
+            wanted: settings.grace,
+            now: client.server_time().unwrap_or_else(Timestamp::now),
+        };
         let Settings {
             scope,
             settle,
@@ -132,21 +144,27 @@ pub async fn run(
         () = steering.stop.requested() => return Err(Error::Interrupted),
     };
     let plan = plan(&snapshot, settings);
-    let may_write = settings.mode == Mode::Release && plan.refusal.is_none();
-    let applied = if may_write {
-        let how = Writing {
-            at_once: settings.at_once,
-            until: last_write(Instant::now(), steering.deadline),
-            stop: steering.stop.clone(),
-        };
+    let how = Writing {
+        at_once: settings.at_once,
+        until: last_write(Instant::now(), steering.deadline),
+        stop: steering.stop.clone(),
+    };
+    let applied = if settings.mode == Mode::Release && plan.refusal.is_none() {
         Some(apply(&plan, &snapshot, client, &how).await)
     } else {
         None
     };
+    let mut forgotten = None;
+    if settings.mode == Mode::Release && snapshot.grace.remembers() {
+        let (audit, grace) = (snapshot.audit(), snapshot.grace);
+        let changes = memory::changes(&audit, grace, &settings.scope, applied.as_ref());
+        forgotten = apply::remember(client, &snapshot.records, changes, &how).await;
+    }
     Ok(Run {
         snapshot,
         plan,
         applied,
+        forgotten,
     })
 }
 
@@ -154,11 +172,16 @@ pub async fn run(
 #[must_use]
 pub fn judge(mut snapshot: Snapshot, settings: &Settings) -> Run {
     snapshot.nodes.set_rules(settings.nodes);
+    snapshot.grace = Grace {
+        wanted: settings.grace,
+        now: Timestamp::now(),
+    };
     let plan = plan(&snapshot, settings);
     Run {
         snapshot,
         plan,
         applied: None,
+        forgotten: None,
     }
 }
 

@@ -1,9 +1,12 @@
 //! PURE: the records of who holds which address, as both programs read them.
 
 pub mod decode;
+pub mod marks;
 
 use std::fmt;
 use std::net::IpAddr;
+
+use marks::{Mark, Marks, Print};
 
 use crate::ip::{self, IpRange};
 use crate::pod::PodRef;
@@ -34,6 +37,8 @@ pub struct Pool {
     pub range_text: Box<str>,
     /// Whether [`crate::pod::RECONCILE_KEY`] exempts it.
     pub protected: bool,
+    /// Since when its entries are seen as orphans.
+    pub first_seen: Marks,
     /// What stands before the range in its name, `[network-][node]`; `None` for a name of
     /// another form.
     prefix: Option<Box<str>>,
@@ -60,6 +65,7 @@ impl Pool {
             range,
             range_text: range_text.into(),
             protected,
+            first_seen: Marks::default(),
             prefix,
         }
     }
@@ -158,6 +164,10 @@ pub struct Reservation {
     pub protected: bool,
     /// Who holds it, or why that cannot be read.
     pub owner: Result<Owner, Box<str>>,
+    /// Since when it is seen as an orphan without an entry.
+    pub first_seen: Option<Box<Mark>>,
+    /// Of its object and its `spec`, for that mark.
+    pub print: Print,
     /// What its name can mean: usually one address; several when a network's name could as well
     /// be the start of an IPv6 address and no entry tells them apart. Never used to free more.
     pub addresses: Box<[IpAddr]>,

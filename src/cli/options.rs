@@ -120,6 +120,11 @@ pub(super) struct Options {
     #[arg(long, env = "IP_RECONCILER_RELEASE_UNREACHABLE_AFTER", value_name = "DURATION", value_parser = age, help_heading = "Safety")]
     release_unreachable_after: Option<Duration>,
 
+    /// Release an orphan only when it has been seen as one for so long, and its node has been Ready
+    /// for as long. What was seen is remembered from run to run, on the pools [default: 0s].
+    #[arg(long, env = "IP_RECONCILER_GRACE", value_name = "DURATION", value_parser = any_duration, help_heading = "Safety")]
+    grace: Option<Duration>,
+
     /// How far two looks at a pod are apart, before it is believed that it does not have an
     /// address [default: 30s].
     #[arg(long, env = "IP_RECONCILER_SETTLE", value_name = "DURATION", value_parser = duration, help_heading = "Safety")]
@@ -265,6 +270,7 @@ impl Options {
                 strict: self.strict == Some(true),
                 release_after: self.release_unreachable_after,
             },
+            grace: self.grace.unwrap_or_default(),
             settle: self.settle.unwrap_or(SETTLE),
             page: self.page_size,
             at_once: self.concurrency.into(),
@@ -315,6 +321,11 @@ fn push_url(text: &str) -> Result<MaybePushUrl, Infallible> {
     } else {
         PushUrl::parse(text).map(Some)
     })
+}
+
+/// Reads a duration as Go writes it.
+fn any_duration(text: &str) -> Result<Duration, String> {
+    duration::parse(text).map_err(|error| error.to_string())
 }
 
 /// Reads a duration as Go writes it, no longer than a run can take.

@@ -45,6 +45,7 @@ fn every_reason_and_kind_is_there_even_with_nothing_to_count() {
 #[test]
 fn the_sets_of_labels_are_those_of_the_program() {
     let too_many = "1".parse().map(|limit| Refusal::TooMany {
+        confirmed: 0,
         orphans: 2,
         records: 2,
         limit,

@@ -4,6 +4,7 @@
 //! of one address. A guard that fails means that the record changed: it stays for the next run.
 
 mod entries;
+mod memory;
 mod reservations;
 
 use std::collections::HashMap;
@@ -17,6 +18,8 @@ use super::snapshot::{Snapshot, read_pod};
 use super::stop::Stop;
 use crate::client::{CallError, Client};
 use crate::pod::PodRef;
+
+pub use memory::remember;
 
 /// What became of a record that was to be released.
 #[derive(Debug, Clone, PartialEq, Eq)]

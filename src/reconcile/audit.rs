@@ -8,9 +8,11 @@ mod properties;
 #[cfg(test)]
 mod tests;
 mod verdict;
+mod waiting;
 
 use std::net::IpAddr;
 
+use super::grace::Grace;
 use super::nodes::{Names, Nodes, Place, Standing};
 use super::pods::Pods;
 use super::records::{RecordId, Records};
@@ -26,6 +28,7 @@ pub struct Audit<'a> {
     records: &'a Records,
     pods: &'a Pods,
     nodes: &'a Nodes,
+    grace: Grace,
 }
 
 /// What the rows ask of a record, whatever kind it is.
@@ -46,11 +49,12 @@ struct Subject<'a> {
 impl<'a> Audit<'a> {
     /// Puts both side by side.
     #[must_use]
-    pub fn new(records: &'a Records, pods: &'a Pods, nodes: &'a Nodes) -> Self {
+    pub fn new(records: &'a Records, pods: &'a Pods, nodes: &'a Nodes, grace: Grace) -> Self {
         Self {
             records,
             pods,
             nodes,
+            grace,
         }
     }
 
@@ -63,6 +67,19 @@ impl<'a> Audit<'a> {
     /// The verdict on a record; the same each time, in constant time.
     #[must_use]
     pub fn verdict(&self, id: RecordId) -> Verdict<'a> {
+        let verdict = self.at_first_sight(id);
+        match self.waiting(id, &verdict) {
+            Some(waiting) => Verdict::WithinGrace {
+                of: verdict.name(),
+                waiting,
+            },
+            None => verdict,
+        }
+    }
+
+    /// The verdict on a record, however long it has been so.
+    #[must_use]
+    pub fn at_first_sight(&self, id: RecordId) -> Verdict<'a> {
         match id {
             RecordId::Entry(index) => self.entry(index),
             RecordId::Reservation(index) => self.reservation(index),

@@ -229,6 +229,7 @@ fn becomes(audit: &Audit<'_>, id: RecordId, verdict: &Verdict<'_>) -> &'static s
     use super::audit::Action;
     match (verdict.action(), id) {
         (Action::Keep, _) => "kept",
+        (Action::Wait, _) => "kept until --grace is over",
         (Action::Warn, _) => "kept, and reported",
         (Action::Release, RecordId::Reservation(index)) if audit.has_entry(index) => {
             "released after its entry, if nothing changes before"
@@ -250,6 +251,7 @@ fn advice(verdict: &Verdict<'_>) -> &'static str {
         }
         // The verdict says it already.
         Verdict::HeldUnreachable { .. } => "",
+        Verdict::WithinGrace { .. } => "wait for --grace, or run once with --grace 0s",
         Verdict::Terminating => "wait: the kubelet calls DEL when the containers have ended",
         Verdict::InUse(_) => "delete the pod, if the address is to be free",
         Verdict::StatusUnreadable(_) => "correct the pod's network status, or restart the pod",

@@ -193,11 +193,10 @@ impl Nodes {
         ends.find(|end| self.states.contains_key(*end))
     }
 
-    /// Since when a Node is as it is, in words; nothing where that is not said.
+    /// Since when a Node is as it is; nothing where that is not said.
     #[must_use]
-    pub fn since(&self, node: &str) -> Option<String> {
-        let since = self.states.get(node)?.since?;
-        Some(format!("{since:.0}"))
+    pub fn since(&self, node: &str) -> Option<Timestamp> {
+        self.states.get(node)?.since
     }
 }
 

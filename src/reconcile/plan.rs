@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use super::audit::{Action, Audit, Verdict};
 use super::records::{RecordId, Records};
+use crate::record::ObjectId;
 
 /// With no pod in sight, more reserved addresses than this look like a broken view of the cluster.
 const MAX_ADDRESSES_WITHOUT_PODS: usize = 10;
@@ -28,6 +29,13 @@ impl Scope {
         self.namespace.is_some() || self.pool.is_some()
     }
 
+    /// Whether the pool is among those to look at.
+    #[must_use]
+    pub fn holds_pool(&self, pool: &ObjectId) -> bool {
+        let is = |wanted: &Option<String>, name: &str| wanted.as_deref().is_none_or(|w| w == name);
+        is(&self.namespace, &pool.namespace) && is(&self.pool, &pool.name)
+    }
+
     /// Whether the record is among those to look at.
     ///
     /// A reservation belongs to the pool of its entry; without one, to each pool from which its
@@ -38,10 +46,10 @@ impl Scope {
             |namespace: &str| self.namespace.as_deref().is_none_or(|n| n == namespace);
         let pool_is = |name: &str| self.pool.as_deref().is_none_or(|pool| pool == name);
         match id {
-            RecordId::Entry(index) => records.entries.get(index).is_some_and(|entry| {
-                let pool = &records.pool_of(entry).id;
-                namespace_is(&pool.namespace) && pool_is(&pool.name)
-            }),
+            RecordId::Entry(index) => {
+                let entry = records.entries.get(index);
+                entry.is_some_and(|entry| self.holds_pool(&records.pool_of(entry).id))
+            }
             RecordId::Reservation(index) => {
                 let Some(reservation) = records.reservations.get(index) else {
                     return false;
@@ -116,6 +124,8 @@ pub enum Refusal {
     TooMany {
         /// How many records would go.
         orphans: usize,
+        /// How many of them do not count, since a run has seen them long ago.
+        confirmed: usize,
         /// Of how many in scope.
         records: usize,
         /// The limit.
@@ -147,13 +157,19 @@ impl fmt::Display for Refusal {
             ),
             Self::TooMany {
                 orphans,
+                confirmed,
                 records,
                 limit,
-            } => write!(
-                f,
-                "{orphans} of {records} records would be released, more than --max-release {limit}; \
-                 look at a dry run, then raise --max-release or use --force"
-            ),
+            } => {
+                write!(
+                    f,
+                    "{orphans} of {records} records would be released, more than --max-release {limit}"
+                )?;
+                if *confirmed > 0 {
+                    write!(f, " although {confirmed} of them no longer count")?;
+                }
+                f.write_str("; look at a dry run, then raise --max-release or use --force")
+            }
         }
     }
 }
@@ -175,10 +191,11 @@ impl Plan {
     pub fn of(audit: Audit<'_>, scope: &Scope, limit: MaxRelease, pods: usize) -> Self {
         let records = audit.records();
         let mut plan = Self::default();
-        let mut in_scope = 0;
+        let (mut in_scope, mut confirmed) = (0, 0);
         for id in records.ids().filter(|id| scope.holds(records, *id)) {
             in_scope += 1;
             if audit.verdict(id).action() == Action::Release {
+                confirmed += usize::from(audit.is_confirmed(id));
                 match id {
                     RecordId::Entry(index) => plan.entries.push(index),
                     RecordId::Reservation(index) => plan.reservations.push(index),
@@ -190,7 +207,7 @@ impl Plan {
             let unseen = if pods == 0 { addresses() } else { 0 };
             plan.refusal = (unseen > MAX_ADDRESSES_WITHOUT_PODS)
                 .then_some(Refusal::NoPods { addresses: unseen })
-                .or_else(|| too_many(plan.len(), in_scope, limit));
+                .or_else(|| too_many(plan.len(), confirmed, in_scope, limit));
         }
         plan
     }
@@ -208,15 +225,22 @@ impl Plan {
     }
 }
 
-fn too_many(orphans: usize, records: usize, limit: MaxRelease) -> Option<Refusal> {
+fn too_many(
+    orphans: usize,
+    confirmed: usize,
+    records: usize,
+    limit: MaxRelease,
+) -> Option<Refusal> {
+    let counted = orphans.saturating_sub(confirmed);
     let exceeded = match limit {
-        MaxRelease::Records(most) => orphans > most,
+        MaxRelease::Records(most) => counted > most,
         MaxRelease::Percent(percent) => {
-            records > MIN_RECORDS_FOR_SHARE && orphans * 100 > records * usize::from(percent)
+            records > MIN_RECORDS_FOR_SHARE && counted * 100 > records * usize::from(percent)
         }
     };
     exceeded.then_some(Refusal::TooMany {
         orphans,
+        confirmed,
         records,
         limit,
     })
@@ -251,9 +275,12 @@ mod tests {
     #[test]
     fn a_share_counts_only_above_a_hundred_records() {
         let half = MaxRelease::Percent(50);
-        assert_eq!(too_many(100, 100, half), None);
-        assert_eq!(too_many(50, 101, half), None);
-        assert!(too_many(51, 101, half).is_some());
-        assert!(too_many(3, 10, MaxRelease::Records(2)).is_some());
+        assert_eq!(too_many(100, 0, 100, half), None);
+        assert_eq!(too_many(50, 0, 101, half), None);
+        assert!(too_many(51, 0, 101, half).is_some());
+        assert!(too_many(3, 0, 10, MaxRelease::Records(2)).is_some());
+        assert_eq!(too_many(51, 1, 101, half), None);
+        assert!(too_many(100, 49, 101, half).is_some());
+        assert_eq!(too_many(3, 1, 10, MaxRelease::Records(2)), None);
     }
 }

@@ -64,6 +64,7 @@ pub struct Report<'a> {
     audit: Audit<'a>,
     plan: &'a Plan,
     applied: Option<&'a Applied>,
+    forgotten: Option<&'a str>,
     scope: &'a Scope,
     notes: &'a [String],
     nodes: &'a Nodes,
@@ -145,7 +146,7 @@ pub struct Row<'a> {
     pub container_id: Option<String>,
     /// The verdict's name.
     pub verdict: &'static str,
-    /// What follows from it: `Keep`, `Warn` or `Release`.
+    /// What follows from it: `Keep`, `Warn`, `Wait` or `Release`.
     pub action: &'static str,
     /// What became of it, if it was to be released.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -162,6 +163,7 @@ impl<'a> Report<'a> {
             audit: run.snapshot.audit(),
             plan: &run.plan,
             applied: run.applied.as_ref(),
+            forgotten: run.forgotten.as_deref(),
             scope: &settings.scope,
             notes: &run.snapshot.notes,
             nodes: &run.snapshot.nodes,
@@ -196,7 +198,7 @@ impl<'a> Report<'a> {
             .is_some_and(|applied| !applied.problems.is_empty());
         if self.plan.refusal.is_some() {
             Conclusion::Refused
-        } else if failed > 0 || not_started > 0 || problems {
+        } else if failed > 0 || not_started > 0 || problems || self.forgotten.is_some() {
             Conclusion::Incomplete
         } else {
             Conclusion::Completed
@@ -242,6 +244,7 @@ impl<'a> Report<'a> {
             action: match verdict.action() {
                 Action::Keep => "Keep",
                 Action::Warn => "Warn",
+                Action::Wait => "Wait",
                 Action::Release => "Release",
             },
             result: self.result(&verdict, outcome),

@@ -8,6 +8,7 @@ mod list;
 mod live;
 
 use super::audit::Audit;
+use super::grace::Grace;
 use super::nodes::Nodes;
 use super::pods::Pods;
 use super::records::{RecordId, Records};
@@ -25,6 +26,8 @@ pub struct Snapshot {
     pub nodes: Nodes,
     /// What proves use.
     pub pods: Pods,
+    /// How long an orphan has to be seen as one.
+    pub grace: Grace,
     /// What was odd about the input, for the report.
     pub notes: Vec<String>,
 }
@@ -40,6 +43,6 @@ impl Snapshot {
     /// The verdicts on it.
     #[must_use]
     pub fn audit(&self) -> Audit<'_> {
-        Audit::new(&self.records, &self.pods, &self.nodes)
+        Audit::new(&self.records, &self.pods, &self.nodes, self.grace)
     }
 }

@@ -5,12 +5,17 @@
 //! everything else that is odd is kept as a record with a problem, so that it is reported and never
 //! freed.
 
+#[cfg(test)]
+mod tests;
+
 use std::borrow::Cow;
 use std::collections::HashMap;
 
+use k8s_openapi::jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::marks::{FIRST_SEEN_KEY, Mark, Marks, Print};
 use super::{Entry, ObjectId, Owner, Pool, PoolObject, Reservation};
 use crate::api::{MAX_LABEL, NODE_LABEL};
 use crate::node::{NodeState, OUT_OF_SERVICE};
@@ -216,7 +221,9 @@ pub fn pool(json: &[u8]) -> Result<PoolObject, serde_json::Error> {
             });
         }
     };
-    let pool = Pool::new(metadata.id(), &spec.range, metadata.is_protected());
+    let mut pool = Pool::new(metadata.id(), &spec.range, metadata.is_protected());
+    let first_seen = metadata.annotation(FIRST_SEEN_KEY).map(Marks::parse);
+    pool.first_seen = first_seen.unwrap_or_default();
     let allocations = spec.allocations.unwrap_or_default();
     let entries = allocations
         .into_iter()
@@ -272,7 +279,8 @@ fn non_empty(text: Option<Cow<str>>) -> Option<Box<str>> {
 /// Reads an `OverlappingRangeIPReservation`; its addresses are found when it is joined.
 pub fn reservation(json: &[u8]) -> Result<Reservation, serde_json::Error> {
     let Object { metadata, spec, .. } = serde_json::from_slice(json)?;
-    let spec: Result<ReservationSpec, _> = serde_json::from_str(spec.map_or("null", RawValue::get));
+    let text = spec.map_or("null", RawValue::get);
+    let spec: Result<ReservationSpec, _> = serde_json::from_str(text);
     let owner = spec
         .map_err(|error| format!("spec: {error}").into())
         .map(|spec| Owner {
@@ -287,9 +295,22 @@ pub fn reservation(json: &[u8]) -> Result<Reservation, serde_json::Error> {
         resource_version: (&*metadata.resource_version).into(),
         protected: metadata.is_protected(),
         owner,
+        first_seen: metadata
+            .annotation(FIRST_SEEN_KEY)
+            .map(|text| Box::new(first_seen(text))),
+        print: Print::of(&[&metadata.uid, text]),
         addresses: Box::default(),
         entries: Box::default(),
     })
+}
+
+/// A mark that cannot be read is one of nothing: it waits to be written anew.
+fn first_seen(text: &str) -> Mark {
+    let nothing = Mark {
+        at: Timestamp::MAX,
+        print: Print::default(),
+    };
+    Mark::parse(text).unwrap_or(nothing)
 }
 
 /// Reads a pod, whole or metadata only.
@@ -350,57 +371,4 @@ pub fn node(json: &[u8]) -> Result<(Box<str>, NodeState), serde_json::Error> {
         ready: ready.is_some_and(|ready| ready.status == "True"),
     };
     Ok(((&*metadata.name).into(), state))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn odd_pools_are_kept_with_their_problem() {
-        let read = |spec: &str| {
-            let json = format!(
-                r#"{{"metadata":{{"name":"p","namespace":"n","managedFields":[{{}}]}},"spec":{spec}}}"#
-            );
-            pool(json.as_bytes()).unwrap()
-        };
-        for spec in [
-            "null",
-            "5",
-            "{}",
-            r#"{"range":5}"#,
-            r#"{"range":"x","allocations":{}}"#,
-            r#"{"range":"10.0.0.0/24","allocations":[]}"#,
-        ] {
-            assert!(read(spec).pool.range.is_err(), "{spec}");
-        }
-        let odd = read(
-            r#"{"range":"10.0.0.0/24","more":1,"allocations":{"x":{"id":"c","podref":"a/b"},
-                "1":5,"2":{"podref":7},"3":{"id":"c","podref":"a/b","more":{"x":[]}}}}"#,
-        );
-        let readable = odd.entries.iter().filter(|entry| entry.address.is_ok());
-        assert_eq!(readable.map(|entry| &*entry.key).collect::<Vec<_>>(), ["3"]);
-    }
-
-    #[test]
-    fn a_uid_counts_only_for_the_container_it_was_written_for() {
-        let uid = |raw: &str| entry_owner(raw).unwrap().uid;
-        let own = r#"{"id":"c1","podref":"a/b","owner":{"id":"c1","poduid":"u1"}}"#;
-        assert_eq!(uid(own).as_deref(), Some("u1"));
-        // The Go program took the entry over and rewrote the id alone.
-        assert_eq!(uid(&own.replacen("c1", "c2", 1)), None);
-        assert_eq!(uid(r#"{"id":"c1","podref":"a/b","owner":"x"}"#), None);
-    }
-
-    #[test]
-    fn an_object_without_a_name_is_an_error() {
-        for json in ["{}", r#"{"metadata":{}}"#, "[]", ""] {
-            assert!(pool(json.as_bytes()).is_err() && reservation(json.as_bytes()).is_err());
-            assert!(pod(json.as_bytes()).is_err());
-        }
-        assert!(
-            pod(br#"{"metadata":{"name":"p","uid":"u"}}"#).is_err(),
-            "no namespace"
-        );
-    }
 }

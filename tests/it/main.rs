@@ -13,6 +13,7 @@ mod cli;
 mod explain;
 mod faults;
 mod generated;
+mod grace;
 mod metrics;
 mod nodes;
 mod plugin;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use crate::pod::{Finished, PodRef};
+use crate::reconcile::grace::Waiting;
 
 /// What is known of one record, with the evidence it rests on; in the order of the rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +56,13 @@ pub enum Verdict<'a> {
     Starting,
     /// There is no pod of that name, read after the record.
     PodGone,
+    /// One of the verdicts that release, but not for as long as the operator wants.
+    WithinGrace {
+        /// That verdict's name.
+        of: &'static str,
+        /// What it waits for.
+        waiting: Waiting<'a>,
+    },
 }
 
 /// What the object of a pod says that would be believed of a node that answers.
@@ -88,13 +96,15 @@ pub enum Action {
     Keep,
     /// The record stays, and a person should look at it.
     Warn,
+    /// The record is an orphan, but it waits for `--grace`.
+    Wait,
     /// The record is an orphan.
     Release,
 }
 
 impl Verdict<'_> {
     /// All names, in the order of the rows.
-    pub const NAMES: [&'static str; 16] = [
+    pub const NAMES: [&'static str; 17] = [
         "Malformed",
         "Unowned",
         "Protected",
@@ -111,6 +121,7 @@ impl Verdict<'_> {
         "AddressNotOnPod",
         "Starting",
         "PodGone",
+        "WithinGrace",
     ];
 
     /// What follows from it.
@@ -132,6 +143,7 @@ impl Verdict<'_> {
             | Self::PodReplaced { .. }
             | Self::AddressNotOnPod { .. }
             | Self::PodGone => Action::Release,
+            Self::WithinGrace { .. } => Action::Wait,
         }
     }
 
@@ -164,6 +176,7 @@ impl Verdict<'_> {
             Self::AddressNotOnPod { .. } => 13,
             Self::Starting => 14,
             Self::PodGone => 15,
+            Self::WithinGrace { .. } => 16,
         }
     }
 
@@ -223,6 +236,13 @@ impl fmt::Display for Verdict<'_> {
             }
             Self::Starting => f.write_str("pod exists and does not show its addresses yet"),
             Self::PodGone => f.write_str("no such pod"),
+            Self::WithinGrace { of, waiting } => match waiting {
+                Waiting::FirstSight => write!(f, "{of}, seen for the first time"),
+                Waiting::Since(at) => write!(f, "{of}, first seen at {at:.0}"),
+                Waiting::Node(node, at) => {
+                    write!(f, "{of}, but node {node} has been Ready only since {at:.0}")
+                }
+            },
         }
     }
 }

@@ -14,7 +14,7 @@ impl Report<'_> {
             let label = (kind(id), verdict.name());
             let found = match verdict.action() {
                 Action::Release => &mut view.orphans,
-                Action::Keep | Action::Warn => &mut view.held,
+                Action::Keep | Action::Warn | Action::Wait => &mut view.held,
             };
             *found.entry(label).or_default() += 1;
             if CONFLICTS.contains(&verdict.name()) {

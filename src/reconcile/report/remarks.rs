@@ -44,6 +44,7 @@ impl Report<'_> {
             .chain(unsure)
             .chain(refusal)
             .chain(problems)
+            .chain(self.forgotten.map(str::to_owned))
             .chain(restored)
             .chain(unread)
             .chain(nothing)

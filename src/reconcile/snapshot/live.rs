@@ -76,7 +76,7 @@ pub async fn read_cluster(
         records,
         nodes,
         pods,
-        notes: Vec::new(),
+        ..Snapshot::default()
     })
 }
 

@@ -12,7 +12,7 @@ use kube::Client;
 use serde_json::Value;
 
 pub(crate) use node::node;
-pub(crate) use pod::pod;
+pub(crate) use pod::{PodBuilder, pod};
 pub(crate) use records::{pool, reservation};
 
 /// Where the API server serves the objects of Whereabouts.
