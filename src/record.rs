@@ -1,11 +1,13 @@
 //! PURE: the records of who holds which address, as both programs read them.
 
 pub mod decode;
+pub mod history;
 pub mod marks;
 
 use std::fmt;
 use std::net::IpAddr;
 
+use history::Sample;
 use marks::{Mark, Marks, Print};
 
 use crate::ip::{self, IpRange};
@@ -39,6 +41,8 @@ pub struct Pool {
     pub protected: bool,
     /// Since when its entries are seen as orphans.
     pub first_seen: Marks,
+    /// How full it was, as earlier runs saw it; the oldest first.
+    pub samples: Vec<Sample>,
     /// What stands before the range in its name, `[network-][node]`; `None` for a name of
     /// another form.
     prefix: Option<Box<str>>,
@@ -66,6 +70,7 @@ impl Pool {
             range_text: range_text.into(),
             protected,
             first_seen: Marks::default(),
+            samples: Vec::new(),
             prefix,
         }
     }

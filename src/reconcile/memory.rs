@@ -8,15 +8,16 @@ use super::audit::{Action, Audit};
 use super::grace::Grace;
 use super::plan::Scope;
 use super::records::RecordId;
-use crate::record::marks::{Mark, Marks};
+use crate::record::history::{self, Sample, USE_HISTORY_KEY};
+use crate::record::marks::{FIRST_SEEN_KEY, Mark, Marks};
 
-/// An annotation that is not as it should be.
+/// Annotations of one object that are not as they should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     /// Whose.
     pub of: Carrier,
-    /// Its value; `None`: there should be none.
-    pub value: Option<String>,
+    /// Their keys and values; `None`: there should be none.
+    pub annotations: Vec<(&'static str, Option<String>)>,
 }
 
 /// What carries the annotation.
@@ -51,23 +52,33 @@ pub fn changes(
             print: audit.print(id)?,
         })
     };
-    let mut wanted: Vec<Marks> = records.pools.iter().map(|_| Marks::default()).collect();
+    let mut wanted: Vec<(Marks, u64)> = vec![Default::default(); records.pools.len()];
     for (index, entry) in records.entries.iter().enumerate() {
         let id = RecordId::Entry(index);
-        if let Some(marks) = wanted.get_mut(entry.pool).filter(|_| stays(id))
+        let Some((marks, allocated)) = wanted.get_mut(entry.pool) else {
+            continue;
+        };
+        if stays(id)
             && let Some(mark) = mark(id)
         {
             marks.add(&entry.key, mark);
         }
+        *allocated += u64::from(entry.address.is_ok() && !is_gone(applied, id));
     }
     let pools = records.pools.iter().zip(wanted).enumerate();
-    let of_pools = pools.filter_map(|(index, (pool, mut marks))| {
+    let in_scope = pools.filter(|(_, (pool, _))| scope.holds_pool(&pool.id));
+    let of_pools = in_scope.filter_map(|(index, (pool, (mut marks, allocated)))| {
         marks.bound();
-        let is_to_change = scope.holds_pool(&pool.id) && marks != pool.first_seen;
-        is_to_change.then(|| Change {
-            of: Carrier::Pool(index),
-            value: marks.text(),
-        })
+        let mut annotations = Vec::new();
+        if marks != pool.first_seen {
+            annotations.push((FIRST_SEEN_KEY, marks.text()));
+        }
+        let at = grace.now;
+        if let Some(text) = history::extended(&pool.samples, Sample { at, allocated }) {
+            annotations.push((USE_HISTORY_KEY, Some(text)));
+        }
+        let of = Carrier::Pool(index);
+        (!annotations.is_empty()).then_some(Change { of, annotations })
     });
     let reservations = records.reservations.iter().enumerate();
     let of_reservations = reservations.filter_map(|(index, reservation)| {
@@ -80,7 +91,7 @@ pub fn changes(
             && !is_gone(applied, id);
         is_to_change.then(|| Change {
             of: Carrier::Reservation(index),
-            value: wanted.map(|mark| mark.to_string()),
+            annotations: vec![(FIRST_SEEN_KEY, wanted.map(|mark| mark.to_string()))],
         })
     });
     of_pools.chain(of_reservations).collect()

@@ -15,6 +15,7 @@ use k8s_openapi::jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::history::{self, USE_HISTORY_KEY};
 use super::marks::{FIRST_SEEN_KEY, Mark, Marks, Print};
 use super::{Entry, ObjectId, Owner, Pool, PoolObject, Reservation};
 use crate::api::{MAX_LABEL, NODE_LABEL};
@@ -224,6 +225,8 @@ pub fn pool(json: &[u8]) -> Result<PoolObject, serde_json::Error> {
     let mut pool = Pool::new(metadata.id(), &spec.range, metadata.is_protected());
     let first_seen = metadata.annotation(FIRST_SEEN_KEY).map(Marks::parse);
     pool.first_seen = first_seen.unwrap_or_default();
+    let samples = metadata.annotation(USE_HISTORY_KEY).map(history::parse);
+    pool.samples = samples.unwrap_or_default();
     let allocations = spec.allocations.unwrap_or_default();
     let entries = allocations
         .into_iter()

@@ -1,5 +1,7 @@
 //! I/O: writes down what the next run has to know.
 
+use std::collections::BTreeMap;
+
 use futures::StreamExt;
 use kube::api::{Patch, PatchParams, Resource};
 use kube::core::Request;
@@ -11,7 +13,6 @@ use crate::client::{Call, CallError, Client};
 use crate::reconcile::memory::{Carrier, Change};
 use crate::reconcile::records::Records;
 use crate::reconcile::{POOLS, RESERVATIONS};
-use crate::record::marks::FIRST_SEEN_KEY;
 use crate::record::{ObjectId, Reservation};
 use crate::retry;
 
@@ -48,7 +49,7 @@ pub async fn remember(
 }
 
 async fn write(client: &Client, records: &Records, change: &Change) -> Result<(), CallError> {
-    let annotations = json!({ FIRST_SEEN_KEY: change.value });
+    let annotations: BTreeMap<_, _> = change.annotations.iter().cloned().collect();
     match change.of {
         Carrier::Pool(index) => match records.pools.get(index) {
             Some(pool) => {

@@ -1,10 +1,11 @@
 //! The brake's memory, and what happens when a run cannot remember.
 
+use http::Method;
 use serde_json::json;
 
 use super::{POOL, mark, orphan, pass, records, run, sight, verdicts};
 use crate::support::cluster::Cluster;
-use crate::support::objects::{Object, entries, pod, pool, reservation};
+use crate::support::objects::{Object, entries, pod, pool, reservation, send};
 use crate::support::proxy::{Fault, Proxy};
 use crate::support::run::reconciler;
 
@@ -57,7 +58,7 @@ async fn new_orphans_still_count_beside_old_ones() {
     }
     let change = json!({"spec": {"allocations": more}});
     let path = format!("{}/{POOL}", super::GROUP);
-    crate::support::objects::send(cluster.client(), http::Method::PATCH, &path, Some(&change))
+    send(cluster.client(), Method::PATCH, &path, Some(&change))
         .await
         .unwrap();
     // The old ones go, the new ones wait.
@@ -114,7 +115,7 @@ async fn marks_go_with_their_records_and_a_healthy_run_writes_nothing() {
     sight(&cluster).await;
     let forget = json!({"spec": {"allocations": {"5": null}}});
     let path = format!("{}/{POOL}", super::GROUP);
-    crate::support::objects::send(cluster.client(), http::Method::PATCH, &path, Some(&forget))
+    send(cluster.client(), Method::PATCH, &path, Some(&forget))
         .await
         .unwrap();
     super::web().create(cluster.client()).await;
@@ -126,4 +127,44 @@ async fn marks_go_with_their_records_and_a_healthy_run_writes_nothing() {
     let run = reconciler(&through).args(["--grace", "2m"]);
     run.output().await.expect(0);
     assert!(proxy.writes().is_empty());
+}
+
+const HISTORY: &str = "whereabouts.cni.cncf.io/use-history";
+
+async fn history(cluster: &Cluster) -> Option<String> {
+    let path = format!("{}/{POOL}", super::GROUP);
+    let pool = send(cluster.client(), Method::GET, &path, None)
+        .await
+        .unwrap();
+    let text = pool["metadata"]["annotations"][HISTORY].as_str();
+    text.map(str::to_owned)
+}
+
+#[tokio::test]
+async fn how_full_a_pool_was_is_remembered_once_an_hour() {
+    let cluster = Cluster::lock().await;
+    orphan(&cluster).await;
+    super::web().create(cluster.client()).await;
+    run(&cluster, &["--grace", "2m", "--dry-run"]).await;
+    run(&cluster, &[]).await.expect(0);
+    assert_eq!(history(&cluster).await, None);
+    sight(&cluster).await;
+    let first = history(&cluster).await.unwrap();
+    assert!(first.ends_with("Z=1"), "{first}");
+    let path = format!("{}/{POOL}", super::GROUP);
+    let entry = json!({"id": "c", "podref": "default/web", "ifname": "net2"});
+    let change = json!({"spec": {"allocations": {"6": entry}}});
+    send(cluster.client(), Method::PATCH, &path, Some(&change))
+        .await
+        .unwrap();
+    sight(&cluster).await;
+    assert_eq!(history(&cluster).await, Some(first));
+    let earlier = "2026-01-01T00:00:00Z=9 damaged 2026-01-01T01:00:00Z=0";
+    let change = json!({"metadata": {"annotations": {HISTORY: earlier}}});
+    send(cluster.client(), Method::PATCH, &path, Some(&change))
+        .await
+        .unwrap();
+    sight(&cluster).await;
+    let text = history(&cluster).await.unwrap();
+    assert!(text.ends_with("Z=2") && !text.contains(' '), "{text}");
 }
