@@ -84,14 +84,23 @@ impl Pool {
         }
     }
 
-    /// How well a reservation of `network` fits this pool.
-    ///
+    /// How many addresses it can give out; `None` for a range that cannot be read.
+    #[must_use]
+    pub fn usable(&self) -> Option<u128> {
+        let range = self.range.as_ref().ok()?.masked();
+        // Offsets of usable addresses are 1, 2, 3, ...: the last one is their number.
+        let last = range.usable().and_then(|(_, last)| range.offset_of(last));
+        Some(last.unwrap_or_default())
+    }
+
     /// What stands before the range in its name.
     #[must_use]
     pub fn prefix(&self) -> Option<&str> {
         self.prefix.as_deref().filter(|prefix| !prefix.is_empty())
     }
 
+    /// How well a reservation of `network` fits this pool.
+    ///
     /// Names of node slices put the node behind the network; the two cannot be told apart, so
     /// every cut at a `-` is a possible network.
     pub(crate) fn fit(&self, network: &str) -> Fit {

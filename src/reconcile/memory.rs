@@ -8,6 +8,7 @@ use super::audit::{Action, Audit};
 use super::grace::Grace;
 use super::plan::Scope;
 use super::records::RecordId;
+use crate::record::Pool;
 use crate::record::history::{self, Sample, USE_HISTORY_KEY};
 use crate::record::marks::{FIRST_SEEN_KEY, Mark, Marks};
 
@@ -74,7 +75,9 @@ pub fn changes(
             annotations.push((FIRST_SEEN_KEY, marks.text()));
         }
         let at = grace.now;
-        if let Some(text) = history::extended(&pool.samples, Sample { at, allocated }) {
+        if matters(pool, allocated)
+            && let Some(text) = history::extended(&pool.samples, Sample { at, allocated })
+        {
             annotations.push((USE_HISTORY_KEY, Some(text)));
         }
         let of = Carrier::Pool(index);
@@ -100,4 +103,10 @@ pub fn changes(
 fn is_gone(applied: Option<&Applied>, id: RecordId) -> bool {
     let outcome = applied.and_then(|applied| applied.outcomes.get(&id));
     matches!(outcome, Some(Outcome::Released | Outcome::AlreadyGone))
+}
+
+/// Whether it matters how a pool fills: most have room for years, and are not written for that.
+fn matters(pool: &Pool, allocated: u64) -> bool {
+    let tenth = pool.usable().map(|usable| usable / 10);
+    tenth.is_some_and(|tenth| u128::from(allocated) >= tenth)
 }

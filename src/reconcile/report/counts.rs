@@ -50,12 +50,7 @@ impl Report<'_> {
             .iter()
             .map(|pool| PoolUse {
                 pool: pool.id.to_string(),
-                usable: pool.range.as_ref().ok().map(|range| {
-                    let range = range.masked();
-                    // Offsets of usable addresses are 1, 2, 3, ...: the last one is their number.
-                    let last = range.usable().and_then(|(_, last)| range.offset_of(last));
-                    last.unwrap_or_default()
-                }),
+                usable: pool.usable(),
                 allocated: 0,
             })
             .collect();

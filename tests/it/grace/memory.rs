@@ -143,28 +143,38 @@ async fn history(cluster: &Cluster) -> Option<String> {
 #[tokio::test]
 async fn how_full_a_pool_was_is_remembered_once_an_hour() {
     let cluster = Cluster::lock().await;
-    orphan(&cluster).await;
-    super::web().create(cluster.client()).await;
+    let mut object = pool("kube-system", "10.0.0.0/24");
+    for offset in 1..=24 {
+        object = object.entry(offset, "default/web", "net1", "c");
+    }
+    object.create(cluster.client()).await;
+    pod("default", "web").create(cluster.client()).await;
+    let allocate = async |offset: &str| {
+        let path = format!("{}/{POOL}", super::GROUP);
+        let entry = json!({"id": "c", "podref": "default/web", "ifname": "net1"});
+        let change = json!({"spec": {"allocations": {offset: entry}}});
+        let sent = send(cluster.client(), Method::PATCH, &path, Some(&change));
+        sent.await.unwrap();
+    };
+    // Less than a tenth of 254 addresses.
+    sight(&cluster).await;
+    allocate("25").await;
     run(&cluster, &["--grace", "2m", "--dry-run"]).await;
     run(&cluster, &[]).await.expect(0);
     assert_eq!(history(&cluster).await, None);
     sight(&cluster).await;
     let first = history(&cluster).await.unwrap();
-    assert!(first.ends_with("Z=1"), "{first}");
-    let path = format!("{}/{POOL}", super::GROUP);
-    let entry = json!({"id": "c", "podref": "default/web", "ifname": "net2"});
-    let change = json!({"spec": {"allocations": {"6": entry}}});
-    send(cluster.client(), Method::PATCH, &path, Some(&change))
-        .await
-        .unwrap();
+    assert!(first.ends_with("Z=25"), "{first}");
+    allocate("26").await;
     sight(&cluster).await;
     assert_eq!(history(&cluster).await, Some(first));
     let earlier = "2026-01-01T00:00:00Z=9 damaged 2026-01-01T01:00:00Z=0";
     let change = json!({"metadata": {"annotations": {HISTORY: earlier}}});
+    let path = format!("{}/{POOL}", super::GROUP);
     send(cluster.client(), Method::PATCH, &path, Some(&change))
         .await
         .unwrap();
     sight(&cluster).await;
     let text = history(&cluster).await.unwrap();
-    assert!(text.ends_with("Z=2") && !text.contains(' '), "{text}");
+    assert!(text.ends_with("Z=26") && !text.contains(' '), "{text}");
 }
