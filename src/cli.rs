@@ -195,11 +195,11 @@ async fn run_live(
         stop,
         progress: &progress,
     };
-    let run = reconcile::run(client, settings, &steering).await;
+    let looked = reconcile::look(client, settings, &steering).await;
     if let Some(spinner) = &spinner {
         spinner.finish_and_clear();
     }
-    Ok(run?)
+    Ok(reconcile::carry_out(client, looked?, settings, &steering).await)
 }
 
 /// Prints the report, logs the run in one line, and finds the exit code.

@@ -15,6 +15,7 @@ pub mod pods;
 pub mod put;
 pub mod records;
 pub mod report;
+pub mod saved;
 pub mod snapshot;
 pub mod stop;
 
@@ -114,15 +115,15 @@ pub struct Steering<'a> {
     pub progress: &'a dyn Fn(ReadStep),
 }
 
-/// Reads the cluster, judges its records and, unless it is a dry run, releases the orphans.
+/// Reads the cluster and judges its records; nothing is written.
 ///
 /// # Errors
-/// When the view is incomplete. What happens after the plan is made is in the result.
-pub async fn run(
+/// When the view is incomplete.
+pub async fn look(
     client: &Client,
     settings: &Settings,
     steering: &Steering<'_>,
-) -> Result<Run, Error> {
+) -> Result<(Snapshot, Plan), Error> {
     let view = async {
         let mut snapshot = read_cluster(client, settings.page, steering.progress).await?;
         snapshot.nodes.set_rules(settings.nodes);
@@ -144,12 +145,18 @@ pub async fn run(
         () = steering.stop.requested() => return Err(Error::Interrupted),
     };
     let plan = plan(&snapshot, settings);
-    let how = Writing {
-        at_once: settings.at_once,
-        until: last_write(Instant::now(), steering.deadline),
-        stop: steering.stop.clone(),
-    };
-    let applied = if settings.mode == Mode::Release && plan.refusal.is_none() {
+    Ok((snapshot, plan))
+}
+
+/// Releases what is planned, unless that is refused or it is a dry run, and remembers what it saw.
+pub async fn carry_out(
+    client: &Client,
+    (snapshot, plan): (Snapshot, Plan),
+    settings: &Settings,
+    steering: &Steering<'_>,
+) -> Run {
+    let how = settings.writing(steering);
+    let applied = if settings.releases(&plan) {
         Some(apply(&plan, &snapshot, client, &how).await)
     } else {
         None
@@ -160,12 +167,30 @@ pub async fn run(
         let changes = memory::changes(&audit, grace, &settings.scope, applied.as_ref());
         forgotten = apply::remember(client, &snapshot.records, changes, &how).await;
     }
-    Ok(Run {
+    Run {
         snapshot,
         plan,
         applied,
         forgotten,
-    })
+    }
+}
+
+impl Settings {
+    /// Whether a run carries this plan out.
+    #[must_use]
+    pub fn releases(&self, plan: &Plan) -> bool {
+        self.mode == Mode::Release && plan.refusal.is_none()
+    }
+
+    /// How its writes are sent.
+    #[must_use]
+    pub fn writing(&self, steering: &Steering<'_>) -> Writing {
+        Writing {
+            at_once: self.at_once,
+            until: last_write(Instant::now(), steering.deadline),
+            stop: steering.stop.clone(),
+        }
+    }
 }
 
 /// Judges a snapshot that was read from files; nothing can be applied to it.

@@ -38,6 +38,21 @@ pub enum Outcome {
     NotStarted,
 }
 
+impl Outcome {
+    /// Its name, as reports print it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Released => "Released",
+            Self::AlreadyGone => "AlreadyGone",
+            Self::Changed => "Changed",
+            Self::KeptWithEntry => "KeptWithEntry",
+            Self::Failed(_) => "Failed",
+            Self::NotStarted => "NotStarted",
+        }
+    }
+}
+
 /// What a run has done.
 #[derive(Debug, Default)]
 pub struct Applied {

@@ -1,12 +1,11 @@
 //! I/O: puts a record where none is. It never overwrites anything.
 
 use json_patch::{AddOperation, Patch, PatchOperation, TestOperation, jsonptr::PointerBuf};
-use kube::api::{ListParams, PatchParams, PostParams, Resource};
+use kube::api::{PatchParams, PostParams, Resource};
 use kube::core::Request;
-use serde::Deserialize;
 use serde_json::Value;
 
-use super::snapshot::read_pool;
+use super::snapshot::{read_pool, read_reservation};
 use super::{POOLS, RESERVATIONS};
 use crate::api::{IPPool, OverlappingRangeIPReservation};
 use crate::client::{Call, CallError, Client};
@@ -104,20 +103,15 @@ async fn add(client: &Client, pool: &Pool, key: &str, value: &Value) -> Result<(
 ///
 /// # Errors
 /// When a call fails for good; then nobody knows whether the reservation is there.
-pub async fn reservation(
-    client: &Client,
-    new: &OverlappingRangeIPReservation,
-) -> Result<Put, CallError> {
-    let namespace = new.metadata.namespace.as_deref().unwrap_or_default();
-    let name = new.metadata.name.as_deref().unwrap_or_default();
-    let object = format!("{namespace}/{name}");
+pub async fn reservation(client: &Client, id: &ObjectId, new: &Value) -> Result<Put, CallError> {
+    let object = id.to_string();
     let call = Call {
         verb: "create",
         resource: RESERVATIONS,
         object: &object,
     };
-    let path = OverlappingRangeIPReservation::url_path(&(), Some(namespace));
-    let body = serde_json::to_vec(new).map_err(|error| call.unreadable(error))?;
+    let path = OverlappingRangeIPReservation::url_path(&(), Some(&id.namespace));
+    let body = new.to_string().into_bytes();
     let create = async || {
         let request = Request::new(path.as_str()).create(&PostParams::default(), body.clone());
         client.stream(&call, request, |_| Ok(())).await
@@ -129,10 +123,12 @@ pub async fn reservation(
             Err(error) if error.cause.is_already_there() => error,
             Err(error) => return Err(error),
         };
-        let look = async || look(client, namespace, name).await;
-        match retry::repeat(look, || true).await? {
-            Some(found) if found.spec == new.spec => return Ok(Put::AlreadyThere),
-            Some(found) => return Ok(Put::Taken(found.spec.podref)),
+        match retry::repeat(async || read_reservation(client, id).await, || true).await? {
+            Some(found) if found.get("spec") == new.get("spec") => return Ok(Put::AlreadyThere),
+            Some(found) => {
+                let podref = found.pointer("/spec/podref").and_then(Value::as_str);
+                return Ok(Put::Taken(podref.unwrap_or_default().to_owned()));
+            }
             // It has gone between the two calls.
             None => match again.next() {
                 Some(pause) => tokio::time::sleep(pause).await,
@@ -140,26 +136,4 @@ pub async fn reservation(
             },
         }
     }
-}
-
-/// Reads a reservation by a list of one, so that no further verb is needed.
-async fn look(
-    client: &Client,
-    namespace: &str,
-    name: &str,
-) -> Result<Option<OverlappingRangeIPReservation>, CallError> {
-    #[derive(Deserialize)]
-    struct List {
-        items: Option<Vec<OverlappingRangeIPReservation>>,
-    }
-    let object = format!("{namespace}/{name}");
-    let call = Call {
-        verb: "list",
-        resource: RESERVATIONS,
-        object: &object,
-    };
-    let path = OverlappingRangeIPReservation::url_path(&(), Some(namespace));
-    let only = ListParams::default().fields(&format!("metadata.name={name}"));
-    let list: List = client.call(&call, Request::new(path).list(&only)).await?;
-    Ok(list.items.into_iter().flatten().next())
 }

@@ -290,14 +290,10 @@ impl<'a> Report<'a> {
             return None;
         }
         Some(match outcome {
-            Some(Outcome::Released) => "Released",
-            Some(Outcome::AlreadyGone) => "AlreadyGone",
-            Some(Outcome::Changed) => "Changed",
-            Some(Outcome::KeptWithEntry) => "KeptWithEntry",
-            Some(Outcome::Failed(_)) => "Failed",
+            Some(outcome) => outcome.name(),
             None if self.plan.refusal.is_some() => "Refused",
             None if self.mode == Mode::DryRun => "Planned",
-            Some(Outcome::NotStarted) | None => "NotStarted",
+            None => "NotStarted",
         })
     }
 

@@ -15,7 +15,7 @@ use super::records::{RecordId, Records};
 use crate::pod::PodRef;
 
 pub use files::{FileError, parse_dumps, read_files};
-pub use live::{ReadStep, read_cluster, read_node, read_pod, read_pool};
+pub use live::{ReadStep, read_cluster, read_node, read_pod, read_pool, read_reservation};
 
 /// The records of a cluster, and what its pods prove about them.
 #[derive(Debug, Default)]

@@ -167,7 +167,8 @@ async fn restore(client: &Client, old: &Reservation, entry: &Entry) -> Result<bo
         namespace: Some(old.id.namespace.to_string()),
         ..new.metadata
     };
-    match put::reservation(client, &new).await {
+    let new = serde_json::to_value(&new).map_err(|error| error.to_string())?;
+    match put::reservation(client, object, &new).await {
         Ok(Put::Done) => Ok(true),
         Ok(Put::AlreadyThere) => Ok(false),
         Ok(Put::Taken(pod)) if pod == allocation.podref => Ok(false),

@@ -1,9 +1,10 @@
 //! I/O: the snapshot of a running cluster.
 
 use k8s_openapi::api::core::v1::{Node, Pod};
-use kube::api::GetParams;
+use kube::api::{GetParams, ListParams};
 use kube::core::Request;
 use kube::core::Resource;
+use serde_json::Value;
 
 use super::Snapshot;
 use super::list::{List, all_of};
@@ -227,4 +228,23 @@ pub async fn read_pool(client: &Client, pool: &ObjectId) -> Result<Option<PoolOb
         Err(error) if error.cause.is_not_found() => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Looks at one reservation; `None` when there is none. It is a list of one, for which no verb is
+/// needed but that of the list of all.
+pub async fn read_reservation(client: &Client, id: &ObjectId) -> Result<Option<Value>, CallError> {
+    #[derive(serde::Deserialize)]
+    struct Found {
+        items: Option<Vec<Value>>,
+    }
+    let object = id.to_string();
+    let call = Call {
+        verb: "list",
+        resource: RESERVATIONS,
+        object: &object,
+    };
+    let path = OverlappingRangeIPReservation::url_path(&(), Some(&id.namespace));
+    let only = ListParams::default().fields(&format!("metadata.name={}", id.name));
+    let found: Found = client.call(&call, Request::new(path).list(&only)).await?;
+    Ok(found.items.into_iter().flatten().next())
 }
