@@ -1,0 +1,229 @@
+//! ADD and DEL: alone, and many at once from one node and from several.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
+
+use kube::Client;
+use serde_json::{Value, json};
+
+use crate::options::Options;
+use crate::process::{Cost, run};
+use crate::reconcile::Bench;
+use crate::table::{Cell, Table, median, percentile};
+
+/// Calls of one program that are made one after the other, per round.
+const ALONE: u32 = 10;
+
+/// A pool of its own for one program and one measurement.
+struct Network {
+    range: String,
+    kubeconfig: PathBuf,
+    locks: PathBuf,
+}
+
+impl Network {
+    /// Makes the pool, with so many entries.
+    async fn new(bench: &Bench, number: u32, entries: u32) -> Self {
+        let range = format!("10.{number}.0.0/16");
+        let entry = |offset: u32| {
+            let entry = json!({"id": format!("old-{offset:060x}"), "ifname": "net1", "podref": format!("default/old-{offset}")});
+            (offset.to_string(), entry)
+        };
+        // An offset whose address ends in .0 is never allocated.
+        let offsets = (1..)
+            .filter(|offset| offset % 256 != 0)
+            .take(entries as usize);
+        let allocations: serde_json::Map<String, Value> = offsets.map(entry).collect();
+        let pool = json!({"apiVersion": "whereabouts.cni.cncf.io/v1alpha1", "kind": "IPPool",
+            "metadata": {"name": range.replace('/', "-")}, "spec": {"range": range, "allocations": allocations}});
+        let path = "/apis/whereabouts.cni.cncf.io/v1alpha1/namespaces/kube-system/ippools";
+        let request = http::Request::post(path)
+            .header(http::header::CONTENT_TYPE, "application/json")
+            .body(pool.to_string().into_bytes());
+        bench
+            .client
+            .request::<Value>(request.unwrap())
+            .await
+            .unwrap();
+        Self {
+            range,
+            kubeconfig: bench.plane.kubeconfig().to_owned(),
+            locks: bench.plane.dir().join("locks"),
+        }
+    }
+
+    fn call(&self, program: &Path, verb: &str, pod: u32, node: u32) -> Cost {
+        let locks = self.locks.join(node.to_string());
+        let config = json!({"cniVersion": "1.0.0", "name": "lan", "type": "macvlan", "ipam": {
+            "type": "whereabouts", "range": self.range, "lock_dir": locks,
+            "kubernetes": {"kubeconfig": self.kubeconfig}}});
+        let args = format!(
+            "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=web-{pod};K8S_POD_UID=uid-{pod}"
+        );
+        let mut command = Command::new(program);
+        command
+            .env_clear()
+            .env("CNI_COMMAND", verb)
+            .env("CNI_CONTAINERID", format!("{pod:064x}"))
+            .env("CNI_IFNAME", "net1")
+            .env("CNI_NETNS", "/var/run/netns/none")
+            .env("CNI_PATH", "/opt/cni/bin")
+            .env("CNI_ARGS", args)
+            .env("NODENAME", format!("node-{node}"));
+        run(&mut command, &config.to_string()).expect_success(verb)
+    }
+
+    /// The keys of all entries.
+    async fn keys(&self, client: &Client) -> BTreeSet<u32> {
+        let name = self.range.replace('/', "-");
+        let path =
+            format!("/apis/whereabouts.cni.cncf.io/v1alpha1/namespaces/kube-system/ippools/{name}");
+        let request = http::Request::get(path).body(Vec::new()).unwrap();
+        let pool: Value = client.request(request).await.unwrap();
+        let allocations = pool["spec"]["allocations"].as_object().unwrap();
+        allocations.keys().map(|key| key.parse().unwrap()).collect()
+    }
+}
+
+fn programs(options: &Options) -> Vec<(&'static str, &Path)> {
+    let own = Path::new(env!("CARGO_BIN_EXE_whereabouts"));
+    let peer = options.peer_plugin.as_deref().map(|peer| ("peer", peer));
+    std::iter::once(("whereabouts", own)).chain(peer).collect()
+}
+
+/// Measures calls that are alone.
+pub(crate) async fn measure_alone(options: &Options) -> Table {
+    let columns = [
+        "entries",
+        "program",
+        "ADD ms p50",
+        "p99",
+        "DEL ms p50",
+        "p99",
+        "CPU ms",
+        "resident MiB",
+    ];
+    let mut table = Table::new("One call at a time", &columns);
+    let bench = Bench::start().await;
+    let mut number = 0;
+    for entries in &options.entries {
+        let mut measured = Vec::new();
+        for (name, program) in programs(options) {
+            let network = Network::new(&bench, number, *entries).await;
+            number += 1;
+            measured.push((name, program, network, Vec::new(), Vec::new()));
+        }
+        for round in 0..options.rounds {
+            for (_, program, network, adds, dels) in &mut measured {
+                let pods = round * ALONE..(round + 1) * ALONE;
+                adds.extend(pods.clone().map(|pod| network.call(program, "ADD", pod, 0)));
+                dels.extend(pods.map(|pod| network.call(program, "DEL", pod, 0)));
+            }
+        }
+        for (name, _, network, adds, dels) in measured {
+            let left = network.keys(&bench.client).await.len();
+            assert_eq!(left, *entries as usize, "DEL of {name} left entries behind");
+            let of = |costs: &[Cost], percent| {
+                Cell::Figure(
+                    percentile(costs.iter().map(|cost| cost.wall * 1000.0), percent),
+                    1,
+                )
+            };
+            table.row(vec![
+                (*entries).into(),
+                name.into(),
+                of(&adds, 50),
+                of(&adds, 99),
+                of(&dels, 50),
+                of(&dels, 99),
+                Cell::Figure(median(adds.iter().map(|cost| cost.cpu * 1000.0)), 1),
+                Cell::Figure(median(adds.iter().map(|cost| cost.resident)), 1),
+            ]);
+        }
+    }
+    table
+}
+
+/// Measures bursts.
+pub(crate) async fn measure_bursts(options: &Options) -> Table {
+    let columns = [
+        "calls", "at once", "nodes", "program", "calls/s", "p50 s", "p99 s", "highest",
+    ];
+    let mut table = Table::new("A burst of ADD into an empty pool", &columns);
+    let bench = Bench::start().await;
+    let mut number = 0;
+    for calls in &options.calls {
+        for nodes in &options.nodes {
+            for (name, program) in programs(options) {
+                let network = Network::new(&bench, number, 0).await;
+                number += 1;
+                let (seconds, costs) = burst(&network, program, *calls, *nodes, options.at_once);
+                let highest = check(&bench, &network, &costs, options.at_once).await;
+                let of = |percent| {
+                    Cell::Figure(percentile(costs.iter().map(|cost| cost.wall), percent), 2)
+                };
+                table.row(vec![
+                    (*calls).into(),
+                    options.at_once.into(),
+                    (*nodes).into(),
+                    name.into(),
+                    Cell::Figure(f64::from(*calls) / seconds, 1),
+                    of(50),
+                    of(99),
+                    highest.into(),
+                ]);
+            }
+        }
+    }
+    table
+}
+
+fn burst(
+    network: &Network,
+    program: &Path,
+    calls: u32,
+    nodes: u32,
+    at_once: u32,
+) -> (f64, Vec<Cost>) {
+    let next = AtomicU32::new(0);
+    let started = Instant::now();
+    let costs = std::thread::scope(|scope| {
+        let work = || {
+            let mut costs = Vec::new();
+            loop {
+                let pod = next.fetch_add(1, Ordering::Relaxed);
+                if pod >= calls {
+                    return costs;
+                }
+                costs.push(network.call(program, "ADD", pod, pod % nodes));
+            }
+        };
+        let workers: Vec<_> = (0..at_once).map(|_| scope.spawn(work)).collect();
+        let costs = workers
+            .into_iter()
+            .flat_map(|worker| worker.join().unwrap());
+        costs.collect()
+    });
+    (started.elapsed().as_secs_f64(), costs)
+}
+
+/// Whether every address has one owner and is recorded; the highest offset.
+async fn check(bench: &Bench, network: &Network, costs: &[Cost], at_once: u32) -> u32 {
+    let given: BTreeSet<String> = costs.iter().map(address).collect();
+    assert_eq!(given.len(), costs.len(), "an address has two owners");
+    let keys = network.keys(&bench.client).await;
+    assert_eq!(keys.len(), costs.len(), "not every address is recorded");
+    let highest = keys.last().copied().unwrap_or_default();
+    let skipped = highest / 256;
+    let most = u32::try_from(costs.len()).unwrap() + at_once + skipped;
+    assert!(highest <= most, "offset {highest} is beyond {most}");
+    highest
+}
+
+fn address(cost: &Cost) -> String {
+    let result: Value = serde_json::from_slice(&cost.output.stdout).unwrap();
+    result["ips"][0]["address"].as_str().unwrap().to_owned()
+}
