@@ -5,6 +5,7 @@
 
 mod connect;
 mod error;
+mod transport;
 
 use std::future::Future;
 use std::sync::Arc;

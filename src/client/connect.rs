@@ -7,6 +7,7 @@ use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 
 use super::error::innermost;
+use super::transport;
 
 /// How long a connection may take to come up.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -67,7 +68,7 @@ pub async fn connect(target: &Target) -> Result<Connection, ConnectError> {
         .to_string()
         .trim_end_matches('/')
         .to_owned();
-    match kube::Client::try_from(config) {
+    match transport::client(config) {
         Ok(client) => Ok(Connection { client, server }),
         Err(error) => Err(ConnectError::Client {
             path,

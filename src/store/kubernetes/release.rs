@@ -19,8 +19,11 @@ pub(super) async fn release(
     container: &str,
     interface: &str,
 ) -> Result<(), Error> {
-    take_out(store, range, |entry| is_of(entry, container, interface)).await?;
-    if range.overlap == Overlap::Ignored {
+    let taken = take_out(store, range, |entry| is_of(entry, container, interface)).await?;
+    // A claim without an entry is that of an ADD which was killed in between. To look for it costs
+    // the server a look at all claims, so that is done only when there was no entry, or its claim
+    // was being changed.
+    if taken || range.overlap == Overlap::Ignored {
         return Ok(());
     }
     drop_unrecorded(store, range, container, interface).await
@@ -88,20 +91,22 @@ pub(super) async fn collect(
         text("/owner/id") == id && text("/owner/nodename") == node && !valid.contains(id)
     })
     .await
+    .map(drop)
 }
 
-/// Takes all entries out that are `meant`, each with its claim.
+/// Takes all entries out that are `meant`, each with its claim; whether there were any, and all of
+/// their claims are gone.
 async fn take_out(
     store: &Kubernetes,
     range: &Range<'_>,
     meant: impl Fn(&Entry) -> bool,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let pool_id = store.pool_id(range);
-    let mut turn = None;
+    let (mut turn, mut any, mut clean) = (None, false, true);
     let mut pauses = retry::pauses(retry::Patience::UntilTheDeadline);
     loop {
         let Some(found) = store.read_pool(&pool_id).await? else {
-            return Ok(());
+            return Ok(false);
         };
         if turn.is_none() && found.entries.iter().any(&meant) {
             // Only now: most ranges hold nothing of what is looked for.
@@ -110,9 +115,13 @@ async fn take_out(
         }
         let mut last = None;
         for entry in found.entries.iter().filter(|entry| meant(entry)) {
-            last = take_out_one(store, range, &found, entry).await?.or(last);
+            any = true;
+            clean &= drop_claim_of(store, range, entry).await?;
+            last = remove(store, &found, entry).await?.or(last);
         }
-        let Some(last) = last else { return Ok(()) };
+        let Some(last) = last else {
+            return Ok(any && clean);
+        };
         match pauses.next() {
             Some(pause) => tokio::time::sleep(pause).await,
             None => {
@@ -125,28 +134,37 @@ async fn take_out(
     }
 }
 
-/// Takes one entry out; a conflict is said and looked at again.
-async fn take_out_one(
+/// Deletes the claim behind an entry, if it is that container's; whether none is left.
+async fn drop_claim_of(
     store: &Kubernetes,
     range: &Range<'_>,
+    entry: &Entry,
+) -> Result<bool, Error> {
+    let (Overlap::Protected, Ok(address)) = (range.overlap, &entry.address) else {
+        return Ok(true);
+    };
+    let id = store.reservation_id(range, *address);
+    let claim = store.read_claim(&id).await?.filter(|claim| {
+        let pod = entry.owner.pod.as_ref().map(ToString::to_string);
+        let container = container_of(entry);
+        // The Go program names no container; its pod and interface have to do.
+        let interface = entry.owner.interface.as_deref();
+        Some(claim.podref.as_str()) == pod.as_deref()
+            && claim.container.as_deref().is_none_or(|id| id == container)
+            && (claim.interface.is_none() || claim.interface.as_deref() == interface)
+    });
+    match claim {
+        Some(claim) => Ok(store.drop_claim(&claim).await?),
+        None => Ok(true),
+    }
+}
+
+/// Takes one entry out; a conflict is said and looked at again.
+async fn remove(
+    store: &Kubernetes,
     found: &PoolObject,
     entry: &Entry,
 ) -> Result<Option<String>, Error> {
-    if let (Overlap::Protected, Ok(address)) = (range.overlap, &entry.address) {
-        let id = store.reservation_id(range, *address);
-        let claim = store.read_claim(&id).await?.filter(|claim| {
-            let pod = entry.owner.pod.as_ref().map(ToString::to_string);
-            let container = container_of(entry);
-            // The Go program names no container; its pod and interface have to do.
-            let interface = entry.owner.interface.as_deref();
-            Some(claim.podref.as_str()) == pod.as_deref()
-                && claim.container.as_deref().is_none_or(|id| id == container)
-                && (claim.interface.is_none() || claim.interface.as_deref() == interface)
-        });
-        if let Some(claim) = claim {
-            store.drop_claim(&claim).await?;
-        }
-    }
     match store.change(&found.pool, Change::Remove(entry)).await {
         Ok(()) => Ok(None),
         Err(error) if error.cause.is_conflict() => Ok(Some(error.to_string())),

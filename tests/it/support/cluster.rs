@@ -17,6 +17,7 @@ use serde_json::json;
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::support::control_plane::{ControlPlane, Options, kubeconfig_text};
+use crate::support::objects::{self, Object};
 
 /// The namespaces that every test may use.
 const NAMESPACES: [&str; 4] = ["default", "kube-system", "tenant-a", "tenant-b"];
@@ -220,6 +221,14 @@ async fn prepare(plane: &ControlPlane, client: &Client) {
         &[&["wait", "--for=condition=Established"], files.as_slice()].concat(),
     );
     wipe::until_served(client).await;
+    // The first write of each kind takes a new server up to two seconds, longer than some deadlines.
+    objects::pool("kube-system", "192.0.2.0/24")
+        .create(client)
+        .await;
+    objects::reservation("kube-system", "192.0.2.1", "default/none")
+        .create(client)
+        .await;
+    wipe::everything(client).await;
 }
 
 fn kubectl(plane: &ControlPlane, arguments: &[&str]) -> String {
