@@ -5,6 +5,8 @@
 pub mod apply;
 pub mod audit;
 pub mod confirm;
+pub mod events;
+pub mod exhaustion;
 pub mod explain;
 pub mod grace;
 pub mod items;
@@ -55,6 +57,8 @@ pub struct Settings {
     pub nodes: nodes::Rules,
     /// How long an orphan has to be seen as one.
     pub grace: Duration,
+    /// Whether it tells what it did on the pools.
+    pub events: Events,
     /// How far two looks at a suspect pod are apart.
     pub settle: Duration,
     /// Objects in a page of a list.
@@ -70,6 +74,15 @@ pub enum Mode {
     DryRun,
     /// It releases orphans.
     Release,
+}
+
+/// Whether a run that writes also writes events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Events {
+    /// It does.
+    On,
+    /// It does not.
+    Off,
 }
 
 /// Whether a brake stops a run.
@@ -167,12 +180,18 @@ pub async fn carry_out(
         let changes = memory::changes(&audit, grace, &settings.scope, applied.as_ref());
         forgotten = apply::remember(client, &snapshot.records, changes, &how).await;
     }
-    Run {
+    let run = Run {
         snapshot,
         plan,
         applied,
         forgotten,
+    };
+    if settings.mode == Mode::Release && settings.events == Events::On {
+        let now = client.server_time().unwrap_or_else(Timestamp::now);
+        let events = events::events(&run);
+        apply::tell(client, &run.snapshot.records, events, now, &how).await;
     }
+    run
 }
 
 impl Settings {

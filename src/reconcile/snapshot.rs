@@ -7,15 +7,20 @@ mod files;
 mod list;
 mod live;
 
+use std::collections::HashMap;
+
 use super::audit::Audit;
 use super::grace::Grace;
 use super::nodes::Nodes;
 use super::pods::Pods;
 use super::records::{RecordId, Records};
 use crate::pod::PodRef;
+use crate::record::evidence::Evidence;
 
 pub use files::{FileError, parse_dumps, read_files};
-pub use live::{ReadStep, read_cluster, read_node, read_pod, read_pool, read_reservation};
+pub use live::{
+    ReadStep, read_cluster, read_evidence, read_node, read_pod, read_pool, read_reservation,
+};
 
 /// The records of a cluster, and what its pods prove about them.
 #[derive(Debug, Default)]
@@ -28,6 +33,8 @@ pub struct Snapshot {
     pub pods: Pods,
     /// How long an orphan has to be seen as one.
     pub grace: Grace,
+    /// Details of pods that somebody asks about; a run needs none.
+    pub evidence: HashMap<PodRef, Evidence>,
     /// What was odd about the input, for the report.
     pub notes: Vec<String>,
 }

@@ -22,6 +22,7 @@ mod random;
 mod release;
 mod rights;
 mod selftest;
+mod shown;
 mod store;
 mod support;
 mod transcripts;

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use comfy_table::{Table, presets};
 
+use super::colour::{Colours, Paint};
 use super::{Mode, Report, Row, Summary, escape};
 use crate::reconcile::{POOLS, RESERVATIONS};
 
@@ -14,7 +15,12 @@ pub(super) enum Width {
     Wide,
 }
 
-pub(super) fn print(report: &Report<'_>, width: Width, out: &mut dyn Write) -> io::Result<()> {
+pub(super) fn print(
+    report: &Report<'_>,
+    width: Width,
+    colours: Colours,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     let mut header = vec![
@@ -30,17 +36,18 @@ pub(super) fn print(report: &Report<'_>, width: Width, out: &mut dyn Write) -> i
         header.extend(["INTERFACE", "CONTAINER", "REASON"]);
     }
     table.set_header(header);
-    let mut findings = 0;
+    // One for each line: a cell has no line break.
+    let mut styles = vec![Paint::Heading];
     for row in report.findings() {
-        findings += 1;
+        styles.push(Paint::of(&row));
         table.add_row(cells(&row, width));
     }
     for column in table.column_iter_mut() {
         column.set_padding((0, 3));
     }
-    if findings > 0 {
-        for line in table.lines() {
-            writeln!(out, "{}", line.trim_end())?;
+    if styles.len() > 1 {
+        for (line, style) in table.lines().zip(styles) {
+            writeln!(out, "{}", colours.paint(style, line.trim_end()))?;
         }
         writeln!(out)?;
     }

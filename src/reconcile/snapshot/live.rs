@@ -1,5 +1,7 @@
 //! I/O: the snapshot of a running cluster.
 
+use std::collections::{BTreeSet, HashMap};
+
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::{GetParams, ListParams};
 use kube::core::Request;
@@ -17,6 +19,7 @@ use crate::reconcile::pods::Pods;
 use crate::reconcile::records::Records;
 use crate::reconcile::{NODES, PODS, POOLS, RESERVATIONS};
 use crate::record::decode::{self, SeenPod};
+use crate::record::evidence::{self, Evidence};
 use crate::record::{ObjectId, PoolObject};
 
 /// Pools are big objects: a page of them is bounded by their size, not by their number.
@@ -24,6 +27,9 @@ const MAX_POOLS_A_PAGE: u32 = 50;
 
 /// A Node lists all images that are there: some ten kilobytes.
 const MAX_NODES_A_PAGE: u32 = 200;
+
+/// After so many pods whoever watches is told.
+const PODS_A_STEP: usize = 1000;
 
 /// What is being read, for whoever shows progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,8 +40,8 @@ pub enum ReadStep {
     Reservations,
     /// `nodes`.
     Nodes,
-    /// Pods, and then those that have finished.
-    Pods,
+    /// Pods, and then those that have finished; so many were read so far.
+    Pods(usize),
 }
 
 /// Reads pools, then reservations, then nodes, then pods.
@@ -71,8 +77,7 @@ pub async fn read_cluster(
 
     progress(ReadStep::Nodes);
     let nodes = read_nodes(client, page).await?;
-    progress(ReadStep::Pods);
-    let pods = read_pods(client, page, &records, &nodes).await?;
+    let pods = read_pods(client, page, &records, &nodes, &progress).await?;
     Ok(Snapshot {
         records,
         nodes,
@@ -99,7 +104,9 @@ async fn read_pods(
     page: u32,
     records: &Records,
     nodes: &Nodes,
+    progress: &impl Fn(ReadStep),
 ) -> Result<Pods, CallError> {
+    progress(ReadStep::Pods(0));
     let path = all_of::<Pod>();
     let list = List {
         resource: PODS,
@@ -110,6 +117,9 @@ async fn read_pods(
     };
     let see = |pods: &mut Pods, json: &[u8]| {
         pods.see(records, decode::pod(json)?);
+        if pods.total().is_multiple_of(PODS_A_STEP) {
+            progress(ReadStep::Pods(pods.total()));
+        }
         Ok(())
     };
     let mut pods = list.read(client, || Pods::asked_by(records), see).await?;
@@ -186,6 +196,29 @@ pub async fn read_node(client: &Client, node: &str) -> Result<Option<NodeState>,
 
 /// Looks at one whole pod; `None` when there is none.
 pub async fn read_pod(client: &Client, pod: &PodRef) -> Result<Option<PodState>, CallError> {
+    let state = |json: &[u8]| decode::pod(json).map(|seen| seen.state);
+    get_pod(client, pod, state).await
+}
+
+/// Looks at some pods once more, for the sake of a person who asks about them.
+pub async fn read_evidence(
+    client: &Client,
+    pods: BTreeSet<PodRef>,
+) -> Result<HashMap<PodRef, Evidence>, CallError> {
+    let mut all = HashMap::new();
+    for pod in pods {
+        if let Some(evidence) = get_pod(client, &pod, evidence::read).await? {
+            all.insert(pod, evidence);
+        }
+    }
+    Ok(all)
+}
+
+async fn get_pod<T>(
+    client: &Client,
+    pod: &PodRef,
+    decode: impl Fn(&[u8]) -> Result<T, serde_json::Error>,
+) -> Result<Option<T>, CallError> {
     let object = pod.to_string();
     let call = Call {
         verb: "get",
@@ -198,11 +231,9 @@ pub async fn read_pod(client: &Client, pod: &PodRef) -> Result<Option<PodState>,
         .call::<Box<serde_json::value::RawValue>>(&call, request)
         .await;
     match read {
-        Ok(json) => {
-            let seen = decode::pod(json.get().as_bytes());
-            seen.map(|seen| Some(seen.state))
-                .map_err(|error| call.failed(Cause::Unreadable(error.into())))
-        }
+        Ok(json) => decode(json.get().as_bytes())
+            .map(Some)
+            .map_err(|error| call.failed(Cause::Unreadable(error.into()))),
         Err(error) if error.cause.is_not_found() => Ok(None),
         Err(error) => Err(error),
     }
