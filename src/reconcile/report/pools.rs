@@ -126,8 +126,7 @@ pub(super) fn print(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> 
             escape(row.range).into_owned(),
             row.bar(),
             row.allocated.to_string(),
-            row.exact
-                .map_or_else(|| "-".to_owned(), |usable| usable.to_string()),
+            row.exact.map_or_else(|| "-".to_owned(), short),
             left.map_or_else(|| "-".to_owned(), in_words),
         ]);
     }
