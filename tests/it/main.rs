@@ -14,6 +14,7 @@ mod explain;
 mod faults;
 mod generated;
 mod grace;
+mod install;
 mod metrics;
 mod nodes;
 mod plugin;
