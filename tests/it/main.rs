@@ -26,3 +26,4 @@ mod shown;
 mod store;
 mod support;
 mod transcripts;
+mod verdicts;
