@@ -23,6 +23,7 @@ mod release;
 mod rights;
 mod selftest;
 mod shown;
+mod simulation;
 mod store;
 mod support;
 mod transcripts;

@@ -1,0 +1,11 @@
+//! Random histories of small clusters: no address that a live container holds is ever free, and at
+//! rest no orphan is left.
+mod cut;
+mod dice;
+mod event;
+mod go;
+mod live;
+mod model;
+mod objects;
+mod rest;
+mod runs;
