@@ -1,6 +1,7 @@
 //! Random histories of small clusters: no address that a live container holds is ever free, and at
 //! rest no orphan is left.
 mod cut;
+mod desk;
 mod dice;
 mod event;
 mod go;
@@ -9,3 +10,4 @@ mod model;
 mod objects;
 mod rest;
 mod runs;
+mod thought;

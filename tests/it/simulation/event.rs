@@ -70,11 +70,16 @@ impl Model {
             self.of_node(node, &mut may);
         }
         for (index, container) in self.containers.iter().enumerate() {
-            if !container.runs && self.reaches(container.node) {
-                may(if container.owes_del { 6 } else { 1 }, Event::Del(index));
+            // The calls for one pod come one after the other.
+            let is_adding = self
+                .under_way
+                .as_ref()
+                .is_some_and(|(pod, _)| *pod == container.pod);
+            if !container.runs && !is_adding && self.reaches(container.node) {
+                may(if container.owes_del { 8 } else { 1 }, Event::Del(index));
             }
         }
-        if !self.unsaid.is_empty() {
+        if self.can_post() {
             may(3, Event::Post);
         }
         if let Some((_, container)) = &self.under_way {
@@ -123,7 +128,7 @@ impl Model {
             if object.shows != address || !object.settled {
                 may(8, Event::Show(pod));
             }
-            may(2, Event::Break(pod));
+            may(3, Event::Break(pod));
             if !object.deleting {
                 may(
                     1,
@@ -149,7 +154,8 @@ impl Model {
             (_, false) => {}
         }
         if self.may_vanish(pod) && (!object.is_mirror || is_gone) {
-            may(2, Event::Force(pod));
+            let is_cut_off = !reaches && !has_ended;
+            may(if is_cut_off { 6 } else { 2 }, Event::Force(pod));
         }
         let is_believed = !self.nodes[object.node].is_fresh;
         if self.objects.nodes[object.node] != Seen::Ready && !has_ended && is_believed {
@@ -171,13 +177,13 @@ impl Model {
         match self.objects.nodes[node] {
             Seen::Ready if self.nodes[node].linked => {
                 may(1, Event::Crash(node));
-                may(1, Event::CutOff(node));
+                may(2, Event::CutOff(node));
                 may(1, Event::Collect(node));
             }
             // Nobody has noticed yet.
             Seen::Ready => {}
             Seen::Silent if self.nodes[node].powered => {
-                may(4, Event::Return(node));
+                may(3, Event::Return(node));
                 may(1, Event::PowerOff(node));
             }
             Seen::Silent => {

@@ -137,6 +137,19 @@ impl History {
         self.carry_out(Event::Post, None).await;
     }
 
+    /// Repairs everything; some pods may not get an address.
+    pub(super) async fn repair(&mut self) {
+        let mut without = Vec::new();
+        while let Some(event) = self.model.repair(&without) {
+            self.carry_out(event, None).await;
+            if let Event::Start { pod, .. } = event
+                && self.model.running(pod).is_none()
+            {
+                without.push(pod);
+            }
+        }
+    }
+
     async fn call<T>(&self, cut: Option<Cut>, call: impl Future<Output = T>) -> Option<T> {
         let own = format!("{}-", self.mirror.prefix);
         let in_path = format!("/{own}");

@@ -273,13 +273,22 @@ impl Model {
         }
     }
 
+    /// Whether a kubelet can say what it has not said yet.
+    pub(super) fn can_post(&self) -> bool {
+        let mut pods = self.unsaid.iter().map(|pod| &self.objects.pods[*pod]);
+        pods.any(|pod| pod.as_ref().is_none_or(|pod| self.nodes[pod.node].linked))
+    }
+
     /// Lets the API no longer show what the kubelets and Multus have not yet written.
     pub(super) fn post(&mut self) {
         for pod in std::mem::take(&mut self.unsaid) {
-            if let Some(object) = &mut self.objects.pods[pod]
-                && self.nodes[object.node].linked
-            {
+            let Some(object) = &mut self.objects.pods[pod] else {
+                continue;
+            };
+            if self.nodes[object.node].linked {
                 object.settled = false;
+            } else {
+                self.unsaid.push(pod);
             }
         }
     }

@@ -17,7 +17,7 @@ use crate::support::run::reconciler;
 /// How many events each history has at least, but for those beside the runs.
 const ROUNDS: usize = 12;
 /// How many histories are moved at once.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 24;
 
 /// Histories that share a cluster and the runs of its reconciler.
 pub(super) struct Batch {
@@ -70,7 +70,7 @@ impl Batch {
         for _ in 0..ROUNDS {
             self.each(|history| Box::pin(history.step())).await;
             self.check("a step").await;
-            if self.dice.percent(40) {
+            if self.dice.percent(50) {
                 self.run_in_the_midst().await;
                 self.check("a run").await;
             }
@@ -93,7 +93,7 @@ impl Batch {
     async fn run_in_the_midst(&mut self) {
         let histories = self.histories.clone();
         for history in &histories {
-            if self.dice.percent(60) {
+            if self.dice.percent(70) {
                 self.step_before_some_call(history).await;
             }
             self.post_before_second_looks(history).await;
@@ -118,7 +118,7 @@ impl Batch {
         self.runs = Proxy::start(&self.cluster).await;
     }
 
-    /// Before a list, or before one of the calls about this very history.
+    /// Before a list, or before one of the calls about this very history: a write above all.
     async fn step_before_some_call(&mut self, history: &Arc<Mutex<History>>) {
         const LISTS: [&str; 4] = [
             "/ippools",
@@ -129,22 +129,19 @@ impl Batch {
         let own = format!("/{}-", history.lock().await.mirror.prefix);
         let list = self
             .dice
-            .percent(40)
+            .percent(30)
             .then(|| self.dice.pick(&LISTS).unwrap());
-        let nth = if list.is_some() {
-            0
-        } else {
-            self.dice.below(6)
-        };
+        let is_write = self.dice.percent(60);
+        let nth = self.dice.below(if is_write { 2 } else { 6 });
         let calls = AtomicUsize::new(0);
-        let matches = move |seen: &Seen| {
-            let is_meant = match list {
-                Some(list) => seen.path.ends_with(list),
-                None => seen.path.contains(&own),
-            };
-            is_meant && calls.fetch_add(1, Ordering::Relaxed) == nth
+        let matches = move |seen: &Seen| match list {
+            Some(list) => seen.path.ends_with(list),
+            None => {
+                let is_meant = seen.path.contains(&own) && (seen.is_write() || !is_write);
+                is_meant && calls.fetch_add(1, Ordering::Relaxed) == nth
+            }
         };
-        let steps = 1 + self.dice.below(3);
+        let steps = 1 + self.dice.below(4);
         let history = Arc::clone(history);
         self.runs.before(matches, async move {
             let mut history = history.lock().await;
@@ -194,7 +191,9 @@ impl Batch {
         for history in &self.histories {
             let history = history.lock().await;
             let wrong = history.freed(&records).or_else(|| history.orphan(&records));
-            self.assert(&history, "rest", wrong.or_else(|| history.starved()));
+            let waiting = history.model.waiting();
+            let starved = || (!waiting.is_empty()).then(|| format!("{waiting:?} have no address"));
+            self.assert(&history, "rest", wrong.or_else(starved));
         }
     }
 
@@ -242,7 +241,7 @@ impl Wanted {
 }
 
 /// How many histories share a cluster.
-const IN_A_BATCH: usize = 60;
+const IN_A_BATCH: usize = 120;
 
 #[tokio::test]
 async fn no_address_that_a_live_container_holds_is_ever_free_and_no_orphan_stays() {

@@ -113,6 +113,12 @@ pub(super) async fn address_not_on_pod_stops_at_every_doubt(scene: Scene) {
     let status = json!({"status": {"conditions": [condition]}});
     scene.change(&format!("{WEB}/status"), status).await;
     scene.is_kept_as("Starting").await;
+    // Its node is cut off: what it did last may never have been written.
+    let scene = scene.anew().await;
+    scene.has(node("node-a").unreachable()).await;
+    scene.has(web().shows("net1", &["10.0.0.9"])).await;
+    scene.record_as_go().await;
+    scene.is_kept_as("Starting").await;
     // It shows addresses of the other family only.
     let scene = scene.anew().await;
     scene.has(web().shows("net1", &["fd00::9"])).await;
