@@ -2,8 +2,8 @@
 
 mod partition;
 
-use crate::support::objects::{node, pool};
-use crate::support::proxy::Proxy;
+use crate::support::objects::{delete_pod_now, node, pool};
+use crate::support::proxy::{Proxy, Seen};
 use crate::verdicts::scene::{Scene, verdicts, web};
 
 #[tokio::test]
@@ -47,6 +47,27 @@ async fn nodes_are_read_after_the_records_and_before_the_pods() {
         "{paths:#?}"
     );
     assert!(at("/nodes") < at("/pods"), "{paths:#?}");
+}
+
+/// Somebody deletes it by force when it has been listed as failed.
+#[tokio::test]
+async fn a_failed_pod_that_vanishes_while_pods_are_read_is_held_with_its_node() {
+    let scene = Scene::of("HeldUnreachable").await;
+    scene.has(node("node-a").unreachable()).await;
+    scene
+        .has(web().shows("net1", &["10.0.0.5"]).phase("Failed"))
+        .await;
+    scene.record_as_go().await;
+    let proxy = Proxy::start(&scene.cluster).await;
+    let client = scene.cluster.client().clone();
+    let failed = |seen: &Seen| seen.query.contains("Failed");
+    proxy.after(failed, async move {
+        delete_pod_now(&client, "default", "web").await;
+    });
+    let kubeconfig = proxy.kubeconfig(&scene.cluster, scene.cluster.token());
+    let run = scene.run_through(kubeconfig, &[]).await;
+    assert_eq!(verdicts(&run), ["HeldUnreachable"; 2], "{run:#?}");
+    assert_eq!(scene.left().await, [1, 1]);
 }
 
 #[tokio::test]

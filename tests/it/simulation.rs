@@ -8,6 +8,7 @@ mod go;
 mod live;
 mod model;
 mod objects;
+mod records;
 mod rest;
 mod runs;
 mod thought;

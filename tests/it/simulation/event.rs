@@ -124,27 +124,7 @@ impl Model {
             may(4, Event::GoReads(pod));
         }
         if let Some(container) = running.filter(|_| reaches) {
-            let address = self.containers[container].address;
-            if object.shows != address || !object.settled {
-                may(8, Event::Show(pod));
-            }
-            may(3, Event::Break(pod));
-            if !object.deleting {
-                may(
-                    1,
-                    Event::Finish {
-                        pod,
-                        phase: Phase::Succeeded,
-                    },
-                );
-                may(
-                    1,
-                    Event::Finish {
-                        pod,
-                        phase: Phase::Failed,
-                    },
-                );
-            }
+            self.of_running(pod, object, container, may);
         }
         let is_gone = self.objects.nodes[object.node] == Seen::Gone;
         match (object.is_mirror, object.deleting) {
@@ -160,6 +140,25 @@ impl Model {
         let is_believed = !self.nodes[object.node].is_fresh;
         if self.objects.nodes[object.node] != Seen::Ready && !has_ended && is_believed {
             may(1, Event::Fail(pod));
+        }
+    }
+
+    fn of_running(
+        &self,
+        pod: usize,
+        object: &Pod,
+        container: usize,
+        may: &mut impl FnMut(usize, Event),
+    ) {
+        let address = self.containers[container].address;
+        if object.shows != address || !object.settled {
+            may(8, Event::Show(pod));
+        }
+        may(3, Event::Break(pod));
+        if !object.deleting {
+            for phase in [Phase::Succeeded, Phase::Failed] {
+                may(1, Event::Finish { pod, phase });
+            }
         }
     }
 
@@ -201,11 +200,6 @@ impl Model {
 
     /// What an event is, but for the calls of the plugin that belong to it.
     pub(super) fn happen(&mut self, event: Event, dice: &mut Dice) {
-        let lag = |dice: &mut Dice, most: i64| match usize::try_from(most) {
-            Ok(most) => i64::try_from(dice.below(most + 1)).unwrap(),
-            Err(_) => 0,
-        };
-        let most = self.limits.lag;
         match event {
             Event::Create {
                 pod,
@@ -238,7 +232,7 @@ impl Model {
             }
             Event::Force(pod) => {
                 self.objects.pods[pod] = None;
-                let lag = lag(dice, most);
+                let lag = self.lag(dice);
                 self.end_what_is_left(lag);
             }
             Event::Remake(pod) => {
@@ -254,8 +248,16 @@ impl Model {
             Event::Fail(pod) => {
                 self.objects.pods[pod].as_mut().unwrap().phase = Phase::Failed;
             }
+            Event::Del(container) => self.containers[container].owes_del = false,
+            event => self.happen_to_node(event, dice),
+        }
+    }
+
+    fn happen_to_node(&mut self, event: Event, dice: &mut Dice) {
+        match event {
             Event::Crash(node) | Event::CutOff(node) => {
-                self.cut_off(node, self.now + lag(dice, most));
+                let noticed = self.now + self.lag(dice);
+                self.cut_off(node, noticed);
                 if event == Event::Crash(node) {
                     self.power_off(node);
                 }
@@ -266,14 +268,19 @@ impl Model {
                 self.nodes[node].powered = true;
                 self.nodes[node].linked = true;
                 self.see(node, Seen::Ready);
-                let lag = lag(dice, most);
+                let lag = self.lag(dice);
                 self.end_what_is_left(lag);
             }
             Event::Taint(node) => self.see(node, Seen::OutOfService),
             Event::Remove(node) => self.see(node, Seen::Gone),
-            Event::Del(container) => self.containers[container].owes_del = false,
-            Event::GoWrites | Event::Collect(_) => {}
+            _ => {}
         }
+    }
+
+    /// By how much the world is behind this time.
+    fn lag(&self, dice: &mut Dice) -> i64 {
+        let most = usize::try_from(self.limits.lag).unwrap();
+        i64::try_from(dice.below(most + 1)).unwrap()
     }
 
     fn create(&mut self, pod: usize, node: usize, is_mirror: bool) {

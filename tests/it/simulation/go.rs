@@ -153,8 +153,8 @@ impl Go {
                 {"op": "remove", "path": format!("/spec/allocations/{key}")}]);
             match self.patch(patch).await {
                 Ok(_) => {
-                    let path = self.claim(key.parse().unwrap());
-                    let gone = send(&self.client, Method::DELETE, &path, None).await;
+                    let claim = self.claim(key.parse().unwrap());
+                    let gone = send(&self.client, Method::DELETE, &claim, None).await;
                     return match gone {
                         Err(kube::Error::Api(status)) => status.code == 404,
                         gone => gone.is_ok(),

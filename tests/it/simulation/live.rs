@@ -1,11 +1,11 @@
 //! One history on the real API server, with the plugin under test (I/O).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::Instant;
 use whereabouts::client::{Client, Connection};
 use whereabouts::cni::Version;
@@ -20,6 +20,7 @@ use super::event::Event;
 use super::go::{Go, Wish};
 use super::model::{Container, Limits, Model, Writer};
 use super::objects::Mirror;
+use super::records::Records;
 use crate::plugin::call::{Network, addresses, call};
 use crate::support::cluster::Cluster;
 use crate::support::proxy::{Proxy, Seen};
@@ -361,46 +362,5 @@ impl History {
         all.filter(|name| name.starts_with(&own))
             .find(|name| !held.contains(*name))
             .map(|name| format!("{name} is an orphan"))
-    }
-}
-
-/// Entries and owners of reservations, by the name that the reservation has.
-#[derive(Debug, Default)]
-pub(super) struct Records {
-    entries: BTreeMap<String, Value>,
-    claims: BTreeMap<String, String>,
-}
-
-impl Records {
-    /// Reads those of one history, or of all.
-    pub(super) async fn read(client: &kube::Client, network: Option<&str>) -> Records {
-        const GROUP: &str = "/apis/whereabouts.cni.cncf.io/v1alpha1/namespaces/kube-system";
-        let list = async |plural: &str| {
-            let path = format!("{GROUP}/{plural}");
-            let list = crate::support::objects::send(client, http::Method::GET, &path, None).await;
-            let mut list = list.unwrap();
-            let mut items = list["items"].take();
-            std::mem::take(items.as_array_mut().unwrap())
-        };
-        let mut records = Records::default();
-        let is_own =
-            |name: &str| network.is_none_or(|network| name.starts_with(&format!("{network}-")));
-        for mut pool in list("ippools").await {
-            let name = pool["metadata"]["name"].as_str().unwrap().to_owned();
-            let network = name.trim_end_matches("-10.0.0.0-29");
-            let entries = pool["spec"]["allocations"].take();
-            for (key, entry) in entries.as_object().into_iter().flatten() {
-                let name = format!("{network}-10.0.0.{key}");
-                records.entries.insert(name, entry.clone());
-            }
-        }
-        for claim in list("overlappingrangeipreservations").await {
-            let name = claim["metadata"]["name"].as_str().unwrap().to_owned();
-            let owner = claim["spec"]["podref"].as_str().unwrap().to_owned();
-            records.claims.insert(name, owner);
-        }
-        records.entries.retain(|name, _| is_own(name));
-        records.claims.retain(|name, _| is_own(name));
-        records
     }
 }

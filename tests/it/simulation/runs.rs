@@ -8,8 +8,9 @@ use tokio::sync::Mutex;
 
 use super::cut::Cut;
 use super::dice::Dice;
-use super::live::{Hands, History, Records};
+use super::live::{Hands, History};
 use super::model::Limits;
+use super::records::Records;
 use crate::support::cluster::Cluster;
 use crate::support::proxy::{Proxy, Seen};
 use crate::support::run::reconciler;
@@ -134,12 +135,12 @@ impl Batch {
         let is_write = self.dice.percent(60);
         let nth = self.dice.below(if is_write { 2 } else { 6 });
         let calls = AtomicUsize::new(0);
-        let matches = move |seen: &Seen| match list {
-            Some(list) => seen.path.ends_with(list),
-            None => {
-                let is_meant = seen.path.contains(&own) && (seen.is_write() || !is_write);
-                is_meant && calls.fetch_add(1, Ordering::Relaxed) == nth
+        let matches = move |seen: &Seen| {
+            if let Some(list) = list {
+                return seen.path.ends_with(list);
             }
+            let is_meant = seen.path.contains(&own) && (seen.is_write() || !is_write);
+            is_meant && calls.fetch_add(1, Ordering::Relaxed) == nth
         };
         let steps = 1 + self.dice.below(4);
         let history = Arc::clone(history);

@@ -3,29 +3,19 @@
 //! What is imitated here is only what needs a server: the reads, the looks of `confirm`, the guards of
 //! `apply` and the writes of both plugins. [`super::runs`] has them as they are.
 
-use std::collections::BTreeSet;
-use std::time::Duration;
+mod read;
+mod release;
 
-use k8s_openapi::jiff::Timestamp;
-use serde_json::{Value, json};
-use whereabouts::pod::{Finished, PodRef, PodState};
-use whereabouts::reconcile::apply::{Applied, Outcome};
-use whereabouts::reconcile::audit::Verdict;
-use whereabouts::reconcile::grace::Grace;
-use whereabouts::reconcile::memory::{self, Carrier};
-use whereabouts::reconcile::nodes::{Nodes, Rules};
-use whereabouts::reconcile::plan::{MaxRelease, Plan, Scope, suspects};
-use whereabouts::reconcile::pods::Pods;
-use whereabouts::reconcile::records::{RecordId, Records};
-use whereabouts::reconcile::snapshot::Snapshot;
-use whereabouts::record::decode;
-use whereabouts::record::marks::FIRST_SEEN_KEY;
+use std::collections::BTreeSet;
+
+use whereabouts::reconcile::apply::Applied;
+use whereabouts::reconcile::plan::{MaxRelease, Plan, Scope};
+use whereabouts::reconcile::records::RecordId;
 
 use super::desk::{Desk, Holder};
 use super::dice::Dice;
 use super::event::Event;
-use super::model::{Container, Limits, Model, NODES, PODS, Seen, Writer};
-use super::objects::{status, status_of};
+use super::model::{Container, Limits, Model, Writer};
 
 /// How long orphans wait where the world lags behind the API.
 const GRACE: i64 = 120;
@@ -49,7 +39,9 @@ struct Thought {
     skew: i64,
     is_strict: bool,
     /// What an ADD of the Go program has read, and wants.
-    wish: Option<(Holder, String, (usize, bool))>,
+    wish: Option<(Holder, serde_json::Value, (usize, bool))>,
+    /// Whether nothing happens beside a run.
+    is_alone: bool,
     /// Whether a run is cut off when so many more things have been done.
     left: Option<usize>,
 }
@@ -79,6 +71,7 @@ impl Thought {
             skew,
             is_strict,
             wish: None,
+            is_alone: false,
             left: None,
         }
     }
@@ -92,6 +85,7 @@ impl Thought {
             }
         }
         self.left = None;
+        self.is_alone = true;
         for _ in 0..4 {
             let mut without = Vec::new();
             while let Some(event) = self.model.repair(&without) {
@@ -103,7 +97,7 @@ impl Thought {
                 }
             }
             self.model.tick(2 * GRACE);
-            self.read_and_release(false).ok();
+            self.read_and_release().ok();
         }
         let held: BTreeSet<usize> = self.model.live().filter_map(|it| it.address).collect();
         let all = self.desk.entries.keys().chain(self.desk.claims.keys());
@@ -145,14 +139,14 @@ impl Thought {
                 if let Some(wish) = self.desk.go_wants(&holder) {
                     told = format!(" -> c{} wants {wish:?}", container.id);
                     self.model.under_way = Some((pod, container));
-                    self.wish = Some((holder, self.desk.pool().to_string(), wish));
+                    self.wish = Some((holder, self.desk.pool(), wish));
                 }
             }
             Event::GoWrites => {
                 let (_, container) = self.model.under_way.take().unwrap();
                 let (holder, read, wish) = self.wish.take().unwrap();
                 // The version of the pool is tested: a change of it begins the ADD anew.
-                let given = if self.desk.pool().to_string() == read {
+                let given = if self.desk.pool() == read {
                     self.desk.go_writes(&holder, wish, writes)
                 } else {
                     self.desk.add(&holder, writes)
@@ -199,7 +193,7 @@ impl Thought {
                 Some(object) => format!("u{}", object.object),
                 None => "static".to_owned(),
             },
-            node: format!("node-{}", container.node),
+            node: node_name(container.node),
         }
     }
 
@@ -226,52 +220,6 @@ impl Thought {
 }
 
 impl Thought {
-    /// A pod as the API shows it; of a list only its metadata.
-    fn pod(&self, pod: usize, whole: bool) -> Option<Value> {
-        let object = self.model.objects.pods[pod].as_ref()?;
-        let mut annotations = json!({});
-        if object.shows.is_some() {
-            annotations["k8s.v1.cni.cncf.io/network-status"] = json!(status(object.shows));
-        }
-        if object.is_mirror {
-            annotations["kubernetes.io/config.mirror"] = json!("x");
-        }
-        let deletion = object.deleting.then_some("2026-01-01T00:00:00Z");
-        let mut shown = json!({"metadata": {"name": format!("web-{pod}"), "namespace": "default",
-            "uid": format!("u{}", object.object), "deletionTimestamp": deletion,
-            "annotations": annotations}});
-        if whole {
-            shown["spec"] = json!({"nodeName": format!("node-{}", object.node)});
-            shown["status"] = status_of(object);
-        }
-        Some(shown)
-    }
-
-    fn node(&self, node: usize) -> Option<Value> {
-        let seen = self.model.objects.nodes[node];
-        if seen == Seen::Gone {
-            return None;
-        }
-        let since = self.time(self.model.objects.since[node] + self.skew);
-        let ready = if seen == Seen::Ready {
-            "True"
-        } else {
-            "Unknown"
-        };
-        let taint = json!([{"key": "node.kubernetes.io/out-of-service"}]);
-        let taints = (seen == Seen::OutOfService).then_some(taint);
-        Some(
-            json!({"metadata": {"name": format!("node-{node}")}, "spec": {"taints": taints},
-            "status": {"conditions": [{"type": "Ready", "status": ready,
-                "lastTransitionTime": format!("{since:.0}")}]}}),
-        )
-    }
-
-    #[expect(clippy::unused_self, reason = "beside its clock")]
-    fn time(&self, second: i64) -> Timestamp {
-        Timestamp::from_second(1_800_000_000 + second).unwrap()
-    }
-
     /// What may happen between two calls of a run, unless it is over here.
     fn beside(&mut self) -> Result<(), CutOff> {
         match &mut self.left {
@@ -279,7 +227,7 @@ impl Thought {
             Some(left) => *left -= 1,
             None => {}
         }
-        if self.dice.percent(15) {
+        if !self.is_alone && self.dice.percent(15) {
             self.tick(5);
             self.log.push("-- in a run:".to_owned());
             for _ in 0..=self.dice.below(3) {
@@ -292,16 +240,16 @@ impl Thought {
     fn run(&mut self) {
         self.left = self.dice.percent(40).then(|| self.dice.below(16));
         self.model.set_in_run(true);
-        let is_whole = self.read_and_release(true).is_ok();
+        let is_whole = self.read_and_release().is_ok();
         self.model.set_in_run(false);
         self.log
             .push(format!("{} -- run, whole: {is_whole}", self.model.now));
         self.check();
     }
 
-    fn read_and_release(&mut self, with_company: bool) -> Result<(), CutOff> {
-        let mut snapshot = self.read(with_company)?;
-        self.confirm(&mut snapshot, with_company)?;
+    fn read_and_release(&mut self) -> Result<(), CutOff> {
+        let mut snapshot = self.read()?;
+        self.confirm(&mut snapshot)?;
         let plan = Plan::of(
             snapshot.audit(),
             &Scope::default(),
@@ -310,250 +258,30 @@ impl Thought {
         );
         let mut applied = Applied::default();
         for index in &plan.entries {
-            self.go_on(with_company)?;
-            let outcome = self.release_entry(&snapshot, *index, with_company)?;
+            self.beside()?;
+            let outcome = self.release_entry(&snapshot, *index)?;
             applied.outcomes.insert(RecordId::Entry(*index), outcome);
         }
         for index in &plan.reservations {
-            self.go_on(with_company)?;
-            let outcome = self.release_claim(&snapshot, *index, &applied, with_company)?;
+            self.beside()?;
+            let outcome = self.release_claim(&snapshot, *index, &applied)?;
             applied
                 .outcomes
                 .insert(RecordId::Reservation(*index), outcome);
         }
-        self.go_on(with_company)?;
+        self.beside()?;
         self.remember(&snapshot, &applied);
         Ok(())
     }
+}
 
-    fn go_on(&mut self, with_company: bool) -> Result<(), CutOff> {
-        if with_company { self.beside() } else { Ok(()) }
-    }
-
-    fn read(&mut self, with_company: bool) -> Result<Snapshot, CutOff> {
-        let bytes = |value: &Value| value.to_string().into_bytes();
-        let pool = decode::pool(&bytes(&self.desk.pool())).unwrap();
-        self.go_on(with_company)?;
-        let claims = self.desk.reservations();
-        let claims = claims
-            .iter()
-            .map(|it| decode::reservation(&bytes(it)).unwrap());
-        let records = Records::new(vec![pool], claims.collect());
-        self.go_on(with_company)?;
-        let mut nodes = Nodes::default();
-        let (strict, release_after) = (self.is_strict, None);
-        nodes.set_rules(Rules {
-            strict,
-            release_after,
-        });
-        // Another one is never in trouble.
-        let other = json!({"metadata": {"name": "other"},
-            "status": {"conditions": [{"type": "Ready", "status": "True"}]}});
-        for node in (0..NODES).filter_map(|node| self.node(node)).chain([other]) {
-            let (name, state) = decode::node(&bytes(&node)).unwrap();
-            nodes.see(name, state);
-        }
-        self.go_on(with_company)?;
-        let mut pods = Pods::asked_by(&records);
-        for pod in (0..PODS).filter_map(|pod| self.pod(pod, false)) {
-            pods.see(&records, decode::pod(&bytes(&pod)).unwrap());
-        }
-        for finished in Finished::ALL {
-            self.go_on(with_company)?;
-            for pod in (0..PODS).filter_map(|pod| self.pod(pod, true)) {
-                let seen = decode::pod(&bytes(&pod)).unwrap();
-                if seen.state.finished == Some(finished) {
-                    pods.finish(&seen.pod, &seen.state.uid, finished);
-                }
-            }
-        }
-        self.go_on(with_company)?;
-        for node in nodes.not_ready() {
-            for pod in (0..PODS).filter_map(|pod| self.pod(pod, true)) {
-                let seen = decode::pod(&bytes(&pod)).unwrap();
-                if seen.state.node.as_deref() == Some(node) {
-                    pods.bind(&seen.pod, &seen.state.uid, node);
-                }
-            }
-        }
-        let grace = Grace {
-            wanted: Duration::from_secs(u64::try_from(self.grace).unwrap()),
-            now: self.time(self.model.now),
-        };
-        Ok(Snapshot {
-            records,
-            nodes,
-            pods,
-            grace,
-            notes: Vec::new(),
-        })
-    }
-
-    fn look(&self, pod: &PodRef) -> Option<PodState> {
-        let number = pod.name().strip_prefix("web-")?.parse().ok()?;
-        let shown = self.pod(number, true)?.to_string();
-        Some(decode::pod(shown.as_bytes()).unwrap().state)
-    }
-
-    fn confirm(&mut self, snapshot: &mut Snapshot, with_company: bool) -> Result<(), CutOff> {
-        let of = |snapshot: &Snapshot, wanted: &dyn Fn(&Verdict<'_>) -> bool| {
-            let all = Scope::default();
-            let all = suspects(snapshot.audit(), &all);
-            let wanted = all.filter(|(_, verdict)| wanted(verdict));
-            let pods = wanted.filter_map(|(id, _)| snapshot.records.pod_of(id).cloned());
-            pods.collect::<BTreeSet<PodRef>>()
-        };
-        let mut first = of(snapshot, &|_| true);
-        let unknown = snapshot.records.ids();
-        let unknown = unknown.filter(|id| snapshot.audit().lacks_node(*id));
-        first.extend(unknown.filter_map(|id| snapshot.records.pod_of(id).cloned()));
-        let mut looks = Vec::new();
-        for pod in first {
-            self.go_on(with_company)?;
-            let state = self.look(&pod);
-            snapshot
-                .pods
-                .replace(&snapshot.records, &pod, state.clone());
-            looks.push((pod, state));
-        }
-        for node in 0..NODES {
-            if let Some(shown) = self.node(node) {
-                let (name, state) = decode::node(shown.to_string().as_bytes()).unwrap();
-                if !snapshot.nodes.has(&name) {
-                    snapshot.nodes.replace(&name, Some(state));
-                }
-            }
-        }
-        let moved = of(snapshot, &|verdict| {
-            matches!(verdict, Verdict::AddressNotOnPod { .. })
-        });
-        if !moved.is_empty() {
-            self.model.tick(SETTLE);
-            self.carry_out(Event::Post, 0);
-        }
-        for pod in moved {
-            self.go_on(with_company)?;
-            let state = self.look(&pod);
-            if !looks.contains(&(pod.clone(), state.clone())) {
-                snapshot.pods.doubt(pod.clone());
-            }
-            snapshot.pods.replace(&snapshot.records, &pod, state);
-        }
-        Ok(())
-    }
-
-    /// Whether the pod is there whose absence was the reason.
-    fn has_come_back(&self, snapshot: &Snapshot, id: RecordId) -> bool {
-        let absent = snapshot.absent_pod(id);
-        absent.is_some_and(|pod| self.look(pod).is_some())
-    }
-
-    fn release_entry(
-        &mut self,
-        snapshot: &Snapshot,
-        index: usize,
-        with_company: bool,
-    ) -> Result<Outcome, CutOff> {
-        if self.has_come_back(snapshot, RecordId::Entry(index)) {
-            return Ok(Outcome::Changed);
-        }
-        self.go_on(with_company)?;
-        let entry = &snapshot.records.entries[index];
-        let offset: usize = entry.key.parse().unwrap();
-        let judged: Value = serde_json::from_str(&entry.raw).unwrap();
-        Ok(match self.desk.entries.get(&offset) {
-            None => Outcome::AlreadyGone,
-            Some(now) if *now != judged => Outcome::Changed,
-            Some(_) => {
-                self.desk.entries.remove(&offset);
-                self.log
-                    .push(format!("-- released entry {offset}: {judged}"));
-                Outcome::Released
-            }
-        })
-    }
-
-    fn release_claim(
-        &mut self,
-        snapshot: &Snapshot,
-        index: usize,
-        applied: &Applied,
-        with_company: bool,
-    ) -> Result<Outcome, CutOff> {
-        let reservation = &snapshot.records.reservations[index];
-        let is_gone = |entry: &usize| {
-            let outcome = applied.outcomes.get(&RecordId::Entry(*entry));
-            matches!(outcome, Some(Outcome::Released | Outcome::AlreadyGone))
-        };
-        if !reservation.entries.iter().all(is_gone) {
-            return Ok(Outcome::KeptWithEntry);
-        }
-        if self.has_come_back(snapshot, RecordId::Reservation(index)) {
-            return Ok(Outcome::Changed);
-        }
-        // Between the delete and the last look at the pool nothing can be cut off: the run is over
-        // only when it has been put back.
-        if with_company && self.left != Some(0) {
-            let left = self.left.take();
-            self.beside()?;
-            self.left = left;
-        }
-        let offset: usize = reservation
-            .id
-            .name
-            .rsplit('.')
-            .next()
-            .unwrap()
-            .parse()
-            .unwrap();
-        let version = self
-            .desk
-            .claims
-            .get(&offset)
-            .map(|it| it.version.to_string());
-        Ok(match version {
-            None => Outcome::AlreadyGone,
-            Some(version) if *version != *reservation.resource_version => Outcome::Changed,
-            Some(_) => {
-                let claim = self.desk.claims.remove(&offset).unwrap();
-                let back = self.desk.entries.get(&offset);
-                if back.is_some_and(|entry| entry["podref"] == claim.podref.as_str()) {
-                    self.desk.put_back(offset, &claim.podref);
-                }
-                self.log.push(format!("-- released claim {offset}"));
-                Outcome::Released
-            }
-        })
-    }
-
-    fn remember(&mut self, snapshot: &Snapshot, applied: &Applied) {
-        if self.grace == 0 {
-            return;
-        }
-        let (audit, scope) = (snapshot.audit(), Scope::default());
-        for change in memory::changes(&audit, snapshot.grace, &scope, Some(applied)) {
-            for (key, value) in change.annotations {
-                if key != FIRST_SEEN_KEY {
-                    continue;
-                }
-                match change.of {
-                    Carrier::Pool(_) => self.desk.mark = value,
-                    Carrier::Reservation(index) => {
-                        let name = &snapshot.records.reservations[index].id.name;
-                        let offset = name.rsplit('.').next().unwrap().parse().unwrap();
-                        if let Some(claim) = self.desk.claims.get_mut(&offset) {
-                            claim.mark = value;
-                        }
-                    }
-                }
-            }
-        }
-    }
+fn node_name(node: usize) -> String {
+    format!("node-{node}")
 }
 
 #[test]
 fn no_address_that_a_live_container_holds_is_ever_released_in_thought() {
-    let super::runs::Wanted { histories, seed } = super::runs::Wanted::or(20_000);
+    let super::runs::Wanted { histories, seed } = super::runs::Wanted::or(3_000);
     for seed in (seed..).take(histories) {
         Thought::new(seed).play();
     }
