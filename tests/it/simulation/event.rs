@@ -89,6 +89,25 @@ impl Model {
         dice.pick(&can)
     }
 
+    /// A pod that is missing comes back on some node, as far as there is one: what a run that is
+    /// about to write must not overlook.
+    pub(super) fn come_back(&self, dice: &mut Dice) -> Option<[Event; 2]> {
+        let missing: Vec<usize> = (0..PODS)
+            .filter(|pod| self.objects.pods[*pod].is_none())
+            .collect();
+        let healthy: Vec<usize> = (0..NODES).filter(|node| self.is_healthy(*node)).collect();
+        let (pod, node) = (dice.pick(&missing)?, dice.pick(&healthy)?);
+        let (is_mirror, late) = (false, false);
+        let writer = dice.pick(&[Writer::Ours, Writer::Go])?;
+        let is_free = self.under_way.is_none();
+        let create = Event::Create {
+            pod,
+            node,
+            is_mirror,
+        };
+        is_free.then_some([create, Event::Start { pod, writer, late }])
+    }
+
     fn of_pod(&self, pod: usize, may: &mut impl FnMut(usize, Event), dice: &mut Dice) {
         let Some(object) = &self.objects.pods[pod] else {
             for node in (0..NODES).filter(|node| self.is_healthy(*node)) {

@@ -112,6 +112,18 @@ impl History {
         self.carry_out(event, cut).await;
     }
 
+    /// What comes in the last moment: a pod that is back, or anything.
+    pub(super) async fn step_at_last(&mut self) {
+        let is_back = self.dice.percent(50);
+        match self.model.come_back(&mut self.dice).filter(|_| is_back) {
+            Some([create, start]) => {
+                self.carry_out(create, None).await;
+                self.carry_out(start, None).await;
+            }
+            None => self.step().await,
+        }
+    }
+
     /// Lets this happen.
     pub(super) async fn carry_out(&mut self, event: Event, cut: Option<Cut>) {
         let before = self.model.objects.clone();

@@ -192,6 +192,15 @@ impl Model {
         self.containers.iter().filter(|it| it.runs)
     }
 
+    /// How many containers run although the API shows no pod, or another one, in their place.
+    pub(super) fn ghosts(&self) -> usize {
+        let is_shown = |it: &&Container| {
+            let object = self.objects.pods[it.pod].as_ref();
+            object.is_some_and(|object| object.life == it.life)
+        };
+        self.live().filter(|it| !is_shown(it)).count()
+    }
+
     /// A number that nothing had before.
     pub(super) fn number(&mut self) -> usize {
         self.made += 1;
@@ -291,5 +300,29 @@ impl Model {
                 self.unsaid.push(pod);
             }
         }
+    }
+}
+
+/// What histories were about: without it they would prove nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Tally {
+    pub(super) histories: usize,
+    /// Containers that ran without a pod while the reconciler did.
+    pub(super) ghosts: usize,
+    /// Runs, or records, in which something was released.
+    pub(super) released: usize,
+}
+
+impl Tally {
+    pub(super) fn add(&mut self, more: Tally) {
+        self.histories += more.histories;
+        self.ghosts += more.ghosts;
+        self.released += more.released;
+    }
+
+    /// Many histories had both what must be kept and what must go.
+    pub(super) fn assert(self) {
+        let is_telling = self.ghosts > 0 && self.released > 0;
+        assert!(self.histories < 100 || is_telling, "{self:?}");
     }
 }

@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 use super::cut::Cut;
 use super::dice::Dice;
 use super::live::{Hands, History};
-use super::model::Limits;
+use super::model::{Limits, Tally};
 use super::records::Records;
 use crate::support::cluster::Cluster;
 use crate::support::proxy::{Proxy, Seen};
@@ -28,6 +28,7 @@ pub(super) struct Batch {
     histories: Vec<Arc<Mutex<History>>>,
     runs: Proxy,
     is_strict: bool,
+    tally: Tally,
 }
 
 impl Batch {
@@ -63,11 +64,12 @@ impl Batch {
             histories,
             runs,
             is_strict,
+            tally: Tally::default(),
         }
     }
 
     /// All of it.
-    pub(super) async fn play(mut self) {
+    pub(super) async fn play(mut self) -> Tally {
         for _ in 0..ROUNDS {
             self.each(|history| Box::pin(history.step())).await;
             self.check("a step").await;
@@ -77,6 +79,11 @@ impl Batch {
             }
         }
         self.rest().await;
+        let histories = self.histories.len();
+        Tally {
+            histories,
+            ..self.tally
+        }
     }
 
     async fn each(
@@ -98,7 +105,9 @@ impl Batch {
                 self.step_before_some_call(history).await;
             }
             self.post_before_second_looks(history).await;
-            history.lock().await.model.set_in_run(true);
+            let mut history = history.lock().await;
+            history.model.set_in_run(true);
+            self.tally.ghosts += history.model.ghosts();
         }
         let writes = 2 * self.histories.len();
         let cut = self
@@ -107,6 +116,9 @@ impl Batch {
             .then(|| Cut::any(&mut self.dice, writes));
         let run = self.run(&[]);
         let ended = Cut::during(cut, &self.runs, |_| true, run).await;
+        let table = ended.as_ref().map(|ended| ended.stdout.as_str());
+        let has_released = table.is_some_and(|table| table.contains("Released"));
+        self.tally.released += usize::from(has_released);
         for history in &self.histories {
             let code = ended.as_ref().map(|ended| ended.code);
             history
@@ -148,7 +160,7 @@ impl Batch {
             let mut history = history.lock().await;
             history.log.push("-- in a run:".to_owned());
             for _ in 0..steps {
-                history.step().await;
+                history.step_at_last().await;
             }
         });
     }
@@ -242,18 +254,19 @@ impl Wanted {
 }
 
 /// How many histories share a cluster.
-const IN_A_BATCH: usize = 120;
+const IN_A_BATCH: usize = 60;
 
 #[tokio::test]
 async fn no_address_that_a_live_container_holds_is_ever_free_and_no_orphan_stays() {
-    let Wanted { histories, seed } = Wanted::or(240);
-    let mut left = histories;
+    let Wanted { histories, seed } = Wanted::or(120);
+    let mut tally = Tally::default();
     for seed in seed.. {
+        let left = histories - tally.histories;
         if left == 0 {
-            return;
+            break;
         }
         let now = left.min(IN_A_BATCH);
-        Batch::begin(seed, now).await.play().await;
-        left -= now;
+        tally.add(Batch::begin(seed, now).await.play().await);
     }
+    tally.assert();
 }

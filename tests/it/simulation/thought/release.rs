@@ -88,6 +88,7 @@ impl Thought {
             Some(now) if *now != judged => Outcome::Changed,
             Some(_) => {
                 self.desk.entries.remove(&offset);
+                self.tally.released += 1;
                 self.log
                     .push(format!("-- released entry {offset}: {judged}"));
                 Outcome::Released
