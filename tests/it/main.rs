@@ -24,6 +24,8 @@ mod release;
 mod rights;
 mod selftest;
 mod shown;
+mod simulation;
 mod store;
 mod support;
 mod transcripts;
+mod verdicts;

@@ -1,6 +1,6 @@
 //! The plugin as a process, against the real API server.
 
-mod call;
+pub(crate) mod call;
 mod crowds;
 mod faults;
 mod neighbours;

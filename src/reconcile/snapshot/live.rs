@@ -98,7 +98,8 @@ fn collect<T>(
 /// Reads the metadata of all pods. Metadata has no phase, so those that have finished come from
 /// lists of their own, and are joined by uid.
 ///
-/// It has no node either: the pods of nodes that are not Ready are listed node by node.
+/// It has no node either: the pods of nodes that are not Ready are listed node by node, before
+/// those that have finished, so that no pod is known to have finished and not known to be there.
 async fn read_pods(
     client: &Client,
     page: u32,
@@ -123,22 +124,6 @@ async fn read_pods(
         Ok(())
     };
     let mut pods = list.read(client, || Pods::asked_by(records), see).await?;
-    for finished in Finished::ALL {
-        let fields = format!("status.phase={}", finished.phase());
-        let list = List {
-            path: list.path.clone(),
-            fields: Some(&fields),
-            ..list
-        };
-        let note = |ended: &mut Vec<SeenPod>, json: &[u8]| {
-            ended.extend(Some(decode::pod(json)?).filter(|seen| pods.ask_about(seen)));
-            Ok(())
-        };
-        let ended = list.read(client, Vec::new, note).await?;
-        for seen in ended {
-            pods.finish(&seen.pod, &seen.state.uid, finished);
-        }
-    }
     for node in nodes.not_ready() {
         let fields = format!("spec.nodeName={node}");
         let list = List {
@@ -153,6 +138,22 @@ async fn read_pods(
         let bound = list.read(client, Vec::new, note).await?;
         for seen in bound {
             pods.bind(&seen.pod, &seen.state.uid, node);
+        }
+    }
+    for finished in Finished::ALL {
+        let fields = format!("status.phase={}", finished.phase());
+        let list = List {
+            path: list.path.clone(),
+            fields: Some(&fields),
+            ..list
+        };
+        let note = |ended: &mut Vec<SeenPod>, json: &[u8]| {
+            ended.extend(Some(decode::pod(json)?).filter(|seen| pods.ask_about(seen)));
+            Ok(())
+        };
+        let ended = list.read(client, Vec::new, note).await?;
+        for seen in ended {
+            pods.finish(&seen.pod, &seen.state.uid, finished);
         }
     }
     Ok(pods)
