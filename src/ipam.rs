@@ -19,7 +19,6 @@ use crate::cni::{
 };
 use crate::config::IpamConfig;
 use crate::log;
-use crate::pod::PodRef;
 use crate::store::kubernetes::{Kubernetes, namespace_of};
 use crate::store::{self, Attachment, Range, Store};
 use places::Place;
@@ -86,10 +85,10 @@ impl Job {
         ))
     }
 
-    fn pod(&self) -> Option<PodRef> {
+    fn podref(&self) -> Option<String> {
         let name = self.args.pod_name.as_deref()?;
         let namespace = self.args.pod_namespace.as_deref().unwrap_or_default();
-        PodRef::parse(&format!("{namespace}/{name}"))
+        Some(format!("{namespace}/{name}"))
     }
 }
 
@@ -183,7 +182,7 @@ impl Plugin for Whereabouts {
             dns: job.config.dns.clone(),
         };
         if !job.config.ranges.is_empty() {
-            let pod = job.pod().ok_or_else(|| {
+            let podref = job.podref().ok_or_else(|| {
                 Error::internal(
                     "error at storage engine: IPAM client initialization error: no pod name",
                 )
@@ -191,7 +190,7 @@ impl Plugin for Whereabouts {
             let attachment = Attachment {
                 container: call.container_id.clone(),
                 interface: call.ifname.clone(),
-                pod,
+                podref,
                 pod_uid: job.args.pod_uid.clone(),
                 node: job.node.clone(),
             };

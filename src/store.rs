@@ -11,7 +11,6 @@ use std::net::IpAddr;
 
 use crate::config::RangeConfig;
 use crate::ip::IpRange;
-use crate::pod::PodRef;
 
 /// For whom an address is allocated.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,8 +19,9 @@ pub struct Attachment {
     pub container: String,
     /// `CNI_IFNAME`.
     pub interface: String,
-    /// The pod, from `CNI_ARGS`.
-    pub pod: PodRef,
+    /// The pod, from `CNI_ARGS`: its namespace, which runtimes without Kubernetes leave empty, a `/`
+    /// and its name.
+    pub podref: String,
     /// The pod's uid, where the runtime says it.
     pub pod_uid: Option<String>,
     /// The node that this runs on, where it is known.

@@ -6,6 +6,7 @@
 
 mod acquire;
 mod claims;
+mod own;
 mod pools;
 mod release;
 mod slices;
@@ -21,8 +22,9 @@ use tokio::time::Instant;
 use crate::api::MAX_LABEL;
 use crate::client::{self, Client};
 use crate::ip::{self, IpRange};
-use crate::record::{Entry, ObjectId};
+use crate::record::ObjectId;
 use crate::store::{Attachment, Error, Overlap, Range, Store};
+use own::{is_of, text_of};
 use turn::Turn;
 
 /// How long a call that failed may go on, beyond its deadline, with taking back what it wrote.
@@ -120,16 +122,6 @@ fn label(text: &str) -> String {
         .to_owned()
 }
 
-/// Whether an entry is that of a container's interface; entries of old versions name none.
-fn is_of(entry: &Entry, container: &str, interface: &str) -> bool {
-    let interface_fits = entry
-        .owner
-        .interface
-        .as_deref()
-        .is_none_or(|name| name == interface);
-    interface_fits && entry.raw.contains(container) && pools::container_of(entry) == container
-}
-
 impl Store for Kubernetes {
     async fn slice_of(&self, slices: &str, node: &str, range: IpRange) -> Result<IpRange, Error> {
         slices::slice_of(self, slices, node, range).await
@@ -181,7 +173,7 @@ impl Store for Kubernetes {
         if range.overlap == Overlap::Protected {
             let id = self.reservation_id(range, address);
             let owner = self.read_claim(&id).await?.map(|claim| claim.podref);
-            if owner.as_deref() != held.owner.pod.as_ref().map(ToString::to_string).as_deref() {
+            if owner.as_ref() != Some(&text_of(held, "/podref")) {
                 return Err(Error::Mismatch(match owner {
                     Some(owner) => format!("reservation {id} belongs to {owner}"),
                     None => format!("reservation {id} is missing"),

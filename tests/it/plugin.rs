@@ -4,6 +4,7 @@ mod call;
 mod crowds;
 mod faults;
 mod neighbours;
+mod owners;
 mod protocol;
 mod refusals;
 mod restarts;

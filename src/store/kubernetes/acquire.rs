@@ -5,8 +5,9 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
+use super::own::{is_of, own_entry};
 use super::pools::Change;
-use super::{Kubernetes, claims::Claim, is_of};
+use super::{Kubernetes, claims::Claim};
 use crate::allocate::Window;
 use crate::client::{CallError, Cause};
 use crate::record::{Entry, ObjectId, Pool, PoolObject};
@@ -104,49 +105,12 @@ fn check_range(pool: &Pool, range: &Range<'_>) -> Result<(), Error> {
     }
 }
 
-/// The entry that this attachment has already, from this call's container or one before it.
-fn own_entry<'a>(
-    found: &'a PoolObject,
-    window: &Window,
-    attachment: &Attachment,
-    avoid: &BTreeSet<IpAddr>,
-    lost: &BTreeSet<IpAddr>,
-) -> Option<(&'a Entry, IpAddr)> {
-    found.entries.iter().find_map(|entry| {
-        let address = *entry.address.as_ref().ok()?;
-        let same_pod = entry.owner.pod.as_ref() == Some(&attachment.pod);
-        // The Go program wrote no interface until 2024: such an entry is the pod's only one here.
-        let same_interface = match entry.owner.interface.as_deref() {
-            Some(interface) => interface == attachment.interface,
-            None => true,
-        };
-        let is_wanted =
-            window.holds(address) && !avoid.contains(&address) && !lost.contains(&address);
-        (same_pod && same_interface && is_wanted && may_take_over(entry, attachment))
-            .then_some((entry, address))
-    })
-}
-
-/// Whether the container that the entry names cannot run elsewhere any more.
-fn may_take_over(entry: &Entry, attachment: &Attachment) -> bool {
-    if is_of(entry, &attachment.container, &attachment.interface) {
-        return true;
-    }
-    let same_uid = match (&entry.owner.uid, &attachment.pod_uid) {
-        (Some(recorded), Some(ours)) => **recorded == **ours,
-        _ => true,
-    };
-    let raw: Value = serde_json::from_str(&entry.raw).unwrap_or_default();
-    let node = raw.pointer("/owner/nodename").and_then(Value::as_str);
-    same_uid || (node.is_some() && node == attachment.node.as_deref())
-}
-
 /// What is recorded of an attachment.
 fn entry_of(attachment: &Attachment) -> Value {
     let Attachment {
         container,
         interface,
-        pod,
+        podref,
         pod_uid,
         node,
     } = attachment;
@@ -156,7 +120,7 @@ fn entry_of(attachment: &Attachment) -> Value {
             owner[member] = json!(value);
         }
     }
-    json!({"id": container, "podref": pod.to_string(), "ifname": interface, "owner": owner})
+    json!({"id": container, "podref": podref, "ifname": interface, "owner": owner})
 }
 
 /// The lowest free address. The first conflict only shows what other ranges have taken; after more of

@@ -53,13 +53,12 @@ impl Claim {
     /// What it does not say does not count against it, except the interface: a pod's other
     /// interfaces have claims of their own.
     pub(super) fn is_of(&self, attachment: &Attachment) -> bool {
-        self.podref == attachment.pod.to_string()
-            && self.interface.as_ref() == Some(&attachment.interface)
+        self.podref == attachment.podref && self.interface.as_ref() == Some(&attachment.interface)
     }
 
     /// Whether it can have been made for this attachment: the Go program named no interface once.
     pub(super) fn may_be_of(&self, attachment: &Attachment) -> bool {
-        self.podref == attachment.pod.to_string()
+        self.podref == attachment.podref
             && self
                 .interface
                 .as_ref()
@@ -88,7 +87,7 @@ fn labels(pool: &ObjectId, attachment: &Attachment) -> BTreeMap<String, String> 
 
 fn spec(attachment: &Attachment) -> OverlappingRangeIPReservationSpec {
     OverlappingRangeIPReservationSpec {
-        podref: attachment.pod.to_string(),
+        podref: attachment.podref.clone(),
         ifname: Some(attachment.interface.clone()),
         containerid: Some(attachment.container.clone()),
     }

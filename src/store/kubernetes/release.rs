@@ -3,10 +3,9 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use serde_json::Value;
-
-use super::pools::{Change, container_of};
-use super::{Kubernetes, is_of, label};
+use super::own::{is_of, text_of};
+use super::pools::Change;
+use super::{Kubernetes, label};
 use crate::record::{Entry, PoolObject, readings};
 use crate::retry;
 use crate::store::{Error, Overlap, Range};
@@ -80,15 +79,8 @@ pub(super) async fn collect(
         return Ok(());
     }
     take_out(store, range, |entry| {
-        let raw: Value = serde_json::from_str(&entry.raw).unwrap_or_default();
-        let text = |pointer| {
-            raw.pointer(pointer)
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-        };
-        let id = text("/id");
-        // What stands beside an id that was rewritten speaks of the container before.
-        text("/owner/id") == id && text("/owner/nodename") == node && !valid.contains(id)
+        // The node that stands beside an id which was rewritten is none: it is the container's before.
+        entry.owner.node.as_deref() == Some(node) && !valid.contains(&text_of(entry, "/id"))
     })
     .await
     .map(drop)
@@ -145,11 +137,10 @@ async fn drop_claim_of(
     };
     let id = store.reservation_id(range, *address);
     let claim = store.read_claim(&id).await?.filter(|claim| {
-        let pod = entry.owner.pod.as_ref().map(ToString::to_string);
-        let container = container_of(entry);
+        let (podref, container) = (text_of(entry, "/podref"), text_of(entry, "/id"));
         // The Go program names no container; its pod and interface have to do.
         let interface = entry.owner.interface.as_deref();
-        Some(claim.podref.as_str()) == pod.as_deref()
+        claim.podref == podref
             && claim.container.as_deref().is_none_or(|id| id == container)
             && (claim.interface.is_none() || claim.interface.as_deref() == interface)
     });

@@ -6,7 +6,6 @@ use std::net::IpAddr;
 use serde_json::json;
 use whereabouts::cni::Version;
 use whereabouts::config::{IpamConfig, RangeConfig};
-use whereabouts::pod::PodRef;
 use whereabouts::store::{Attachment, Error, Overlap, Range, Store};
 
 fn config(range: &str) -> RangeConfig {
@@ -30,7 +29,7 @@ fn attachment(container: &str, pod: &str) -> Attachment {
     Attachment {
         container: container.to_owned(),
         interface: "net1".to_owned(),
-        pod: PodRef::parse(&format!("default/{pod}")).unwrap(),
+        podref: format!("default/{pod}"),
         pod_uid: Some(format!("uid-{pod}")),
         node: Some("node-a".to_owned()),
     }
