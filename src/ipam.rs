@@ -20,7 +20,7 @@ use crate::cni::{
 use crate::config::IpamConfig;
 use crate::log;
 use crate::store::kubernetes::{Kubernetes, namespace_of};
-use crate::store::{self, Attachment, Range, Store};
+use crate::store::{self, Acquired, Attachment, Range, Store};
 use places::Place;
 
 /// How long CHECK, GC and STATUS may take.
@@ -116,36 +116,45 @@ impl Job {
         attachment: &Attachment,
     ) -> Result<Vec<Address>, store::Error> {
         let places = self.places(store).await?;
-        let mut addresses = Vec::new();
-        let mut given = BTreeSet::new();
+        let mut acquired: Vec<Acquired> = Vec::new();
         for place in &places {
+            let given = acquired.iter().map(|acquired| acquired.address).collect();
             let range = place.range(&self.config);
             match store.acquire(&range, attachment, &given).await {
-                Ok(address) => {
-                    given.insert(address);
-                    addresses.push((address, place.prefix_len));
-                }
+                Ok(more) => acquired.push(more),
                 Err(error) => {
-                    // An ADD that fails leaves nothing behind that it made.
-                    for place in places.iter().take(addresses.len()) {
-                        let range = place.range(&self.config);
-                        let undone =
-                            store.release(&range, &attachment.container, &attachment.interface);
-                        if let Err(error) = undone.await {
-                            tracing::warn!(%error, "An address is left for the reconciler");
-                        }
-                    }
+                    let made = places.iter().zip(&acquired);
+                    self.undo(store, attachment, made).await;
                     return Err(error);
                 }
             }
         }
         let gateway = self.config.gateway;
-        let shown = addresses.into_iter().map(|(address, prefix_len)| {
-            let address = IpNet::new(address, prefix_len);
+        let shown = places.iter().zip(acquired).map(|(place, acquired)| {
+            let address = IpNet::new(acquired.address, place.prefix_len);
             let address = address.map_err(|error| store::Error::Mismatch(error.to_string()))?;
             Ok(Address { address, gateway })
         });
         shown.collect()
+    }
+
+    /// An ADD that fails leaves nothing behind that it made. What was there before it stays, and the
+    /// rest of the call with it: the container may be running, and has a DEL of its own to come.
+    async fn undo(
+        &self,
+        store: &impl Store,
+        attachment: &Attachment,
+        made: impl Iterator<Item = (&Place, &Acquired)> + Clone,
+    ) {
+        if made.clone().any(|(_, acquired)| acquired.was_held) {
+            return;
+        }
+        for (place, _) in made {
+            let undone = store.undo(&place.range(&self.config), attachment).await;
+            if let Err(error) = undone {
+                tracing::warn!(%error, "An address is left for the reconciler");
+            }
+        }
     }
 
     /// Does it for all ranges, then reports all that failed.

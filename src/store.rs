@@ -50,6 +50,15 @@ pub struct Range<'a> {
     pub overlap: Overlap,
 }
 
+/// An address that an attachment has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Acquired {
+    /// The address.
+    pub address: IpAddr,
+    /// Whether it had it before: a container may be running with it.
+    pub was_held: bool,
+}
+
 /// Why a store could not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -97,7 +106,11 @@ pub trait Store {
         range: &Range<'_>,
         attachment: &Attachment,
         avoid: &BTreeSet<IpAddr>,
-    ) -> Result<IpAddr, Error>;
+    ) -> Result<Acquired, Error>;
+
+    /// Takes back what an ADD that failed was given: as [`Store::release`], and for a little longer
+    /// than the call had time.
+    async fn undo(&self, range: &Range<'_>, attachment: &Attachment) -> Result<(), Error>;
 
     /// Frees what a container's interface holds of the range; nothing is a success.
     async fn release(

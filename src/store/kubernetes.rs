@@ -23,7 +23,7 @@ use crate::api::MAX_LABEL;
 use crate::client::{self, Client};
 use crate::ip::{self, IpRange};
 use crate::record::ObjectId;
-use crate::store::{Attachment, Error, Overlap, Range, Store};
+use crate::store::{Acquired, Attachment, Error, Overlap, Range, Store};
 use own::{is_of, text_of};
 use turn::Turn;
 
@@ -132,8 +132,17 @@ impl Store for Kubernetes {
         range: &Range<'_>,
         attachment: &Attachment,
         avoid: &BTreeSet<IpAddr>,
-    ) -> Result<IpAddr, Error> {
+    ) -> Result<Acquired, Error> {
         acquire::acquire(self, range, attachment, avoid).await
+    }
+
+    async fn undo(&self, range: &Range<'_>, attachment: &Attachment) -> Result<(), Error> {
+        let Attachment {
+            container,
+            interface,
+            ..
+        } = attachment;
+        release::release(&self.for_taking_back(), range, container, interface).await
     }
 
     async fn release(

@@ -12,7 +12,7 @@ use crate::allocate::Window;
 use crate::client::{CallError, Cause};
 use crate::record::{Entry, ObjectId, Pool, PoolObject};
 use crate::retry;
-use crate::store::{Attachment, Error, Overlap, Range};
+use crate::store::{Acquired, Attachment, Error, Overlap, Range};
 
 /// By how many addresses the choice grows with each conflict, and how far: many at once then
 /// choose differently, and addresses stay compact.
@@ -35,7 +35,7 @@ pub(super) async fn acquire(
     range: &Range<'_>,
     attachment: &Attachment,
     avoid: &BTreeSet<IpAddr>,
-) -> Result<IpAddr, Error> {
+) -> Result<Acquired, Error> {
     let pool_id = store.pool_id(range);
     let window = range
         .config
@@ -58,6 +58,7 @@ pub(super) async fn acquire(
         };
         check_range(&found.pool, range)?;
         let own = own_entry(&found, window, attachment, avoid, &lost);
+        let was_held = own.is_some();
         let (address, attempt) = if let Some((entry, address)) = own {
             let attempt = take_over(store, range, &found.pool, entry, address, attachment).await?;
             (address, attempt)
@@ -69,7 +70,7 @@ pub(super) async fn acquire(
             )
         };
         let reason = match attempt {
-            Attempt::Done => return Ok(address),
+            Attempt::Done => return Ok(Acquired { address, was_held }),
             Attempt::Again(reason) => reason,
             Attempt::Lost(reason) => {
                 conflicts = conflicts.saturating_add(1);

@@ -5,6 +5,8 @@ use serde_json::json;
 use super::call::{Network, addresses, call};
 use super::{assert_nothing_left, keys};
 use crate::support::cluster::Cluster;
+use crate::support::objects::reservations;
+use crate::support::proxy::{Fault, Proxy};
 
 #[tokio::test]
 async fn containers_that_no_pod_could_be_named_after_are_served_as_well() {
@@ -42,4 +44,38 @@ async fn parts_of_one_range_keep_their_addresses_when_they_overlap() {
         assert_eq!(addresses(&add.json()), given);
     }
     assert_eq!(keys(&cluster, "10.0.0.0-24").await, [1, 2, 10]);
+}
+
+#[tokio::test]
+async fn a_repeated_add_that_fails_frees_nothing_of_the_container_that_runs() {
+    let cluster = Cluster::lock().await;
+    let proxy = Proxy::start(&cluster).await;
+    let ranges = json!({"ipRanges": [{"range": "10.0.0.0/24"}, {"range": "fd00::/64"}]});
+    let network = Network::through(&proxy, &cluster, ranges);
+    let add = || call("ADD", &network).pod("default", "web");
+    add().run().await.expect(0);
+    proxy.rule(|seen| {
+        let is_second = seen.path.contains("/ippools/fd00");
+        is_second.then_some(Fault::Status(500, "InternalError"))
+    });
+    add().run().await.expect(1);
+    assert_eq!(keys(&cluster, "10.0.0.0-24").await, [1]);
+    assert_eq!(reservations(cluster.client()).await.len(), 2);
+    // Another container's first range is given back.
+    let other = call("ADD", &network).container("c2").pod("default", "api");
+    other.run().await.expect(1);
+    assert_eq!(keys(&cluster, "10.0.0.0-24").await, [1]);
+}
+
+#[tokio::test]
+async fn an_add_whose_time_is_over_gives_back_what_it_had_from_other_ranges() {
+    let cluster = Cluster::lock().await;
+    let proxy = Proxy::start(&cluster).await;
+    let ranges = json!({"ipRanges": [{"range": "10.0.0.0/24"}, {"range": "fd00::/64"}],
+        "add_timeout": "2s"});
+    let network = Network::through(&proxy, &cluster, ranges);
+    proxy.rule(|seen| seen.path.contains("/ippools/fd00").then_some(Fault::Hang));
+    let add = call("ADD", &network).pod("default", "web");
+    add.run().await.expect(1);
+    assert_nothing_left(&cluster, "10.0.0.0-24").await;
 }

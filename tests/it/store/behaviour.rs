@@ -42,7 +42,7 @@ fn address(text: &str) -> IpAddr {
 async fn acquire(store: &impl Store, range: &Range<'_>, container: &str, pod: &str) -> String {
     let attachment = attachment(container, pod);
     let given = store.acquire(range, &attachment, &BTreeSet::new()).await;
-    given.unwrap().to_string()
+    given.unwrap().address.to_string()
 }
 
 pub(super) async fn the_lowest_free_address_is_given_and_given_again(store: &impl Store) {
@@ -62,6 +62,9 @@ pub(super) async fn an_attachment_keeps_its_address(store: &impl Store) {
     let range = range(&config);
     assert_eq!(acquire(store, &range, "c1", "web").await, "10.0.0.1");
     assert_eq!(acquire(store, &range, "c1", "web").await, "10.0.0.1");
+    let held = attachment("c1", "web");
+    let held = store.acquire(&range, &held, &BTreeSet::new()).await;
+    assert!(held.unwrap().was_held);
     // The pod's next container takes over; the old one's DEL frees nothing then.
     assert_eq!(acquire(store, &range, "c2", "web").await, "10.0.0.1");
     store.release(&range, "c1", "net1").await.unwrap();
@@ -74,7 +77,7 @@ pub(super) async fn an_attachment_keeps_its_address(store: &impl Store) {
         ..attachment("c3", "web")
     };
     let given = store.acquire(&range, &elsewhere, &BTreeSet::new()).await;
-    assert_eq!(given.unwrap(), address("10.0.0.2"));
+    assert_eq!(given.unwrap().address, address("10.0.0.2"));
     store.verify(&range, "c2", "net1", &held).await.unwrap();
 }
 
@@ -114,7 +117,7 @@ pub(super) async fn overlapping_ranges_share_addresses_or_not(store: &impl Store
     let given = store
         .acquire(&range(&narrow), &second, &BTreeSet::new())
         .await;
-    assert_eq!(given.unwrap(), address("10.0.0.3"));
+    assert_eq!(given.unwrap().address, address("10.0.0.3"));
     let alone = Range {
         overlap: Overlap::Ignored,
         ..range(&narrow)
@@ -127,7 +130,7 @@ pub(super) async fn addresses_to_avoid_are_avoided(store: &impl Store) {
     let avoid = BTreeSet::from([address("10.0.0.1"), address("10.0.0.2")]);
     let attachment = attachment("c1", "web");
     let given = store.acquire(&range(&config), &attachment, &avoid).await;
-    assert_eq!(given.unwrap(), address("10.0.0.3"));
+    assert_eq!(given.unwrap().address, address("10.0.0.3"));
 }
 
 pub(super) async fn what_is_released_is_only_what_was_meant(store: &impl Store) {
