@@ -54,6 +54,8 @@ pub(super) async fn acquire(
             store
                 .create_pool(&pool_id, &range.config.range.to_string())
                 .await?;
+            // It is there now, or somebody takes it away again and again.
+            tokio::time::sleep(pauses.next().unwrap_or_default()).await;
             continue;
         };
         check_range(&found.pool, range)?;

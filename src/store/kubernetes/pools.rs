@@ -49,7 +49,7 @@ impl Kubernetes {
         let path = IPPool::url_path(&(), Some(&self.namespace));
         let request = Request::new(path).create(&PostParams::default(), body);
         match self.client.stream(&call, request, |_| Ok(())).await {
-            Err(error) if error.cause.is_conflict() => Ok(()),
+            Err(error) if error.cause.is_already_there() => Ok(()),
             done => done,
         }
     }
