@@ -98,16 +98,9 @@ impl Job {
         Place::all(&self.config, self.node.as_deref(), store).await
     }
 
-    /// The ranges of a call that takes something back: where this node has no slice there is
-    /// nothing that it could know of, and what may be left the reconciler finds.
+    /// Those of a call that takes something back.
     async fn places_left(&self, store: &impl Store) -> Result<Vec<Place>, store::Error> {
-        match self.places(store).await {
-            Err(error @ store::Error::NoSlice { .. }) => {
-                tracing::warn!(%error, "Nothing is taken back");
-                Ok(Vec::new())
-            }
-            places => places,
-        }
+        Place::left(&self.config, self.node.as_deref(), store).await
     }
 
     async fn acquire_all(
@@ -157,6 +150,39 @@ impl Job {
         }
     }
 
+    /// Every range has one of the addresses, and every address of a range is recorded in one of them:
+    /// parts of one range share a pool.
+    async fn check_all(
+        &self,
+        store: &impl Store,
+        call: &Call,
+        addresses: &[IpAddr],
+    ) -> Result<(), Error> {
+        let places = self.places(store).await.map_err(failed)?;
+        let mut failures = Vec::new();
+        let mut held = BTreeSet::new();
+        for place in &places {
+            let range = place.range(&self.config);
+            let verified = store.verify(&range, &call.container_id, &call.ifname, addresses);
+            match verified.await {
+                Ok(more) => held.extend(more),
+                Err(error) => failures.push(error.to_string()),
+            }
+        }
+        let is_static = |at: IpAddr| self.config.addresses.iter().any(|a| a.address.addr() == at);
+        let of_ranges = addresses
+            .iter()
+            .filter(|at| !is_static(**at) && places.iter().any(|place| place.contains(**at)));
+        let lost = of_ranges.filter(|at| !held.contains(at));
+        failures.extend(lost.map(|at| {
+            format!(
+                "{at} is not recorded for container {} on {}",
+                call.container_id, call.ifname
+            )
+        }));
+        all_went_well(&failures)
+    }
+
     /// Does it for all ranges, then reports all that failed.
     async fn each<'a, F: Future<Output = Result<(), store::Error>>>(
         &'a self,
@@ -169,11 +195,15 @@ impl Job {
                 failures.push(error.to_string());
             }
         }
-        if failures.is_empty() {
-            Ok(())
-        } else {
-            Err(Error::internal(failures.join("; ")))
-        }
+        all_went_well(&failures)
+    }
+}
+
+fn all_went_well(failures: &[String]) -> Result<(), Error> {
+    if failures.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::internal(failures.join("; ")))
     }
 }
 
@@ -239,15 +269,7 @@ impl Plugin for Whereabouts {
         })?;
         let addresses: Vec<IpAddr> = previous.iter().map(|shown| shown.address.addr()).collect();
         job.run(QUICK, "IPAM client initialization error", async |store| {
-            let places = job.places(store).await.map_err(failed)?;
-            job.each(&places, |range| {
-                let addresses = &addresses;
-                async move {
-                    let (container, interface) = (&call.container_id, &call.ifname);
-                    store.verify(&range, container, interface, addresses).await
-                }
-            })
-            .await
+            job.check_all(store, call, &addresses).await
         })
     }
 

@@ -120,14 +120,17 @@ pub trait Store {
         interface: &str,
     ) -> Result<(), Error>;
 
-    /// Checks that the attachment holds one of these addresses in the range, and only it.
+    /// Which of these addresses the attachment holds in the range, protected as the range says.
+    ///
+    /// # Errors
+    /// When it holds none, or one of them is not protected.
     async fn verify(
         &self,
         range: &Range<'_>,
         container: &str,
         interface: &str,
         addresses: &[IpAddr],
-    ) -> Result<(), Error>;
+    ) -> Result<Vec<IpAddr>, Error>;
 
     /// Frees what containers of this node hold of the range, other than the valid ones.
     async fn collect(

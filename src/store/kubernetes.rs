@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use crate::api::MAX_LABEL;
 use crate::client::{self, Client};
 use crate::ip::{self, IpRange};
-use crate::record::ObjectId;
+use crate::record::{Entry, ObjectId};
 use crate::store::{Acquired, Attachment, Error, Overlap, Range, Store};
 use own::{is_of, text_of};
 use turn::Turn;
@@ -64,6 +64,26 @@ impl Kubernetes {
             client: self.client.until(until),
             ..self.clone()
         }
+    }
+
+    /// Checks that an entry's claim is its pod's.
+    async fn verify_claim(
+        &self,
+        range: &Range<'_>,
+        address: IpAddr,
+        entry: &Entry,
+    ) -> Result<(), Error> {
+        let id = self.reservation_id(range, address);
+        let Some(claim) = self.read_claim(&id).await? else {
+            return Err(Error::Mismatch(format!("reservation {id} is missing")));
+        };
+        if claim.podref == text_of(entry, "/podref") {
+            return Ok(());
+        }
+        let owner = claim.podref;
+        Err(Error::Mismatch(format!(
+            "reservation {id} belongs to {owner}"
+        )))
     }
 
     fn id(&self, name: String) -> ObjectId {
@@ -160,36 +180,29 @@ impl Store for Kubernetes {
         container: &str,
         interface: &str,
         addresses: &[IpAddr],
-    ) -> Result<(), Error> {
+    ) -> Result<Vec<IpAddr>, Error> {
         let pool = self.pool_id(range);
         let found = self.read_pool(&pool).await?;
-        let entries = found.iter().flat_map(|found| &found.entries);
-        let mut own = entries.filter(|entry| is_of(entry, container, interface));
-        let held = own.find(|entry| {
-            entry
-                .address
-                .as_ref()
-                .is_ok_and(|at| addresses.contains(at))
-        });
-        let Some(held) = held else {
+        let mut held = Vec::new();
+        for entry in found.iter().flat_map(|found| &found.entries) {
+            let address = entry.address.as_ref().ok().copied();
+            let Some(address) = address.filter(|address| addresses.contains(address)) else {
+                continue;
+            };
+            if !is_of(entry, container, interface) {
+                continue;
+            }
+            if range.overlap == Overlap::Protected {
+                self.verify_claim(range, address, entry).await?;
+            }
+            held.push(address);
+        }
+        if held.is_empty() {
             return Err(Error::Mismatch(format!(
                 "pool {pool} records none of {addresses:?} for container {container} on {interface}"
             )));
-        };
-        let Ok(address) = held.address.as_ref().map(|address| *address) else {
-            return Ok(());
-        };
-        if range.overlap == Overlap::Protected {
-            let id = self.reservation_id(range, address);
-            let owner = self.read_claim(&id).await?.map(|claim| claim.podref);
-            if owner.as_ref() != Some(&text_of(held, "/podref")) {
-                return Err(Error::Mismatch(match owner {
-                    Some(owner) => format!("reservation {id} belongs to {owner}"),
-                    None => format!("reservation {id} is missing"),
-                }));
-            }
         }
-        Ok(())
+        Ok(held)
     }
 
     async fn collect(
@@ -210,6 +223,13 @@ impl Store for Kubernetes {
         let taken = taken
             .filter_map(|entry| entry.address.as_ref().ok().copied())
             .collect();
-        Ok(window.lowest(&taken).is_ok())
+        let Ok(lowest) = window.lowest(&taken) else {
+            return Ok(false);
+        };
+        if range.overlap == Overlap::Protected {
+            // Whether there is a claim matters less than whether the store can say.
+            self.read_claim(&self.reservation_id(range, lowest)).await?;
+        }
+        Ok(true)
     }
 }

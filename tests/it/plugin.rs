@@ -3,6 +3,7 @@
 mod call;
 mod crowds;
 mod faults;
+mod looks;
 mod neighbours;
 mod owners;
 mod protocol;
