@@ -20,7 +20,7 @@ use crate::cni::{
 use crate::config::IpamConfig;
 use crate::log;
 use crate::store::kubernetes::{Kubernetes, namespace_of};
-use crate::store::{self, Acquired, Attachment, Range, Store};
+use crate::store::{self, Acquired, Attachment, Garbage, Range, Store};
 use places::Place;
 
 /// How long CHECK, GC and STATUS may take.
@@ -227,6 +227,7 @@ impl Plugin for Whereabouts {
                 )
             })?;
             let attachment = Attachment {
+                network: call.network.clone(),
                 container: call.container_id.clone(),
                 interface: call.ifname.clone(),
                 podref,
@@ -288,9 +289,13 @@ impl Plugin for Whereabouts {
         }
         job.run(QUICK, "IPAM client initialization error", async |store| {
             let places = job.places_left(store).await.map_err(failed)?;
-            job.each(&places, |range| {
-                let valid = &valid;
-                async move { store.collect(&range, node, valid).await }
+            let garbage = Garbage {
+                network: &call.network,
+                node,
+                valid: &valid,
+            };
+            job.each(&places, |range| async move {
+                store.collect(&range, &garbage).await
             })
             .await
         })

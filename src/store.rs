@@ -15,6 +15,8 @@ use crate::ip::IpRange;
 /// For whom an address is allocated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attachment {
+    /// The name of the CNI network, which is not that of its ranges.
+    pub network: String,
     /// `CNI_CONTAINERID`.
     pub container: String,
     /// `CNI_IFNAME`.
@@ -26,6 +28,17 @@ pub struct Attachment {
     pub pod_uid: Option<String>,
     /// The node that this runs on, where it is known.
     pub node: Option<String>,
+}
+
+/// What GC is to free.
+#[derive(Debug, Clone, Copy)]
+pub struct Garbage<'a> {
+    /// The name of the CNI network: what is known to be of another is left alone.
+    pub network: &'a str,
+    /// Only this node's.
+    pub node: &'a str,
+    /// The containers that are still there.
+    pub valid: &'a BTreeSet<String>,
 }
 
 /// Whether addresses are unique across all ranges of a network.
@@ -133,12 +146,7 @@ pub trait Store {
     ) -> Result<Vec<IpAddr>, Error>;
 
     /// Frees what containers of this node hold of the range, other than the valid ones.
-    async fn collect(
-        &self,
-        range: &Range<'_>,
-        node: &str,
-        valid: &BTreeSet<String>,
-    ) -> Result<(), Error>;
+    async fn collect(&self, range: &Range<'_>, garbage: &Garbage<'_>) -> Result<(), Error>;
 
     /// Whether an address of the range could be allocated now.
     async fn has_free(&self, range: &Range<'_>) -> Result<bool, Error>;

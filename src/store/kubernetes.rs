@@ -23,7 +23,7 @@ use crate::api::MAX_LABEL;
 use crate::client::{self, Client};
 use crate::ip::{self, IpRange};
 use crate::record::{Entry, ObjectId};
-use crate::store::{Acquired, Attachment, Error, Overlap, Range, Store};
+use crate::store::{Acquired, Attachment, Error, Garbage, Overlap, Range, Store};
 use own::{is_of, text_of};
 use turn::Turn;
 
@@ -205,13 +205,8 @@ impl Store for Kubernetes {
         Ok(held)
     }
 
-    async fn collect(
-        &self,
-        range: &Range<'_>,
-        node: &str,
-        valid: &BTreeSet<String>,
-    ) -> Result<(), Error> {
-        release::collect(self, range, node, valid).await
+    async fn collect(&self, range: &Range<'_>, garbage: &Garbage<'_>) -> Result<(), Error> {
+        release::collect(self, range, garbage).await
     }
 
     async fn has_free(&self, range: &Range<'_>) -> Result<bool, Error> {

@@ -116,6 +116,7 @@ fn entry_of(attachment: &Attachment) -> Value {
         podref,
         pod_uid,
         node,
+        network: _,
     } = attachment;
     let mut owner = json!({ "id": container });
     for (member, value) in [("poduid", pod_uid), ("nodename", node)] {

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{Kubernetes, label};
-use crate::api::{CONTAINER_LABEL, NODE_LABEL, POOL_LABEL};
+use crate::api::{CONTAINER_LABEL, NETWORK_LABEL, NODE_LABEL, POOL_LABEL};
 use crate::api::{OverlappingRangeIPReservation, OverlappingRangeIPReservationSpec};
 use crate::client::{Call, CallError};
 use crate::reconcile::RESERVATIONS;
@@ -30,6 +30,8 @@ pub(super) struct Claim {
     pub(super) node: Option<String>,
     /// The pool for which our plugin made it.
     pub(super) pool: Option<String>,
+    /// The CNI network in which our plugin made it.
+    pub(super) network: Option<String>,
 }
 
 impl Claim {
@@ -45,6 +47,7 @@ impl Claim {
             container: spec.containerid.filter(|id| !id.is_empty()),
             node: labels.remove(NODE_LABEL),
             pool: labels.remove(POOL_LABEL),
+            network: labels.remove(NETWORK_LABEL),
         }
     }
 
@@ -78,6 +81,7 @@ fn labels(pool: &ObjectId, attachment: &Attachment) -> BTreeMap<String, String> 
     let mut labels = BTreeMap::from([
         (POOL_LABEL.to_owned(), label(&pool.name)),
         (CONTAINER_LABEL.to_owned(), label(&attachment.container)),
+        (NETWORK_LABEL.to_owned(), label(&attachment.network)),
     ]);
     if let Some(node) = &attachment.node {
         labels.insert(NODE_LABEL.to_owned(), label(node));

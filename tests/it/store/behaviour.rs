@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use serde_json::json;
 use whereabouts::cni::Version;
 use whereabouts::config::{IpamConfig, RangeConfig};
-use whereabouts::store::{Attachment, Error, Overlap, Range, Store};
+use whereabouts::store::{Attachment, Error, Garbage, Overlap, Range, Store};
 
 fn config(range: &str) -> RangeConfig {
     let network = json!({"name": "n", "ipam": {"type": "whereabouts", "range": range,
@@ -27,6 +27,7 @@ fn range(config: &RangeConfig) -> Range<'_> {
 
 fn attachment(container: &str, pod: &str) -> Attachment {
     Attachment {
+        network: "lan".to_owned(),
         container: container.to_owned(),
         interface: "net1".to_owned(),
         podref: format!("default/{pod}"),
@@ -176,13 +177,19 @@ pub(super) async fn only_garbage_of_this_node_is_collected(store: &impl Store) {
         let held = [address(held)];
         store.verify(&range, container, "net1", &held).await.is_ok()
     };
-    store
-        .collect(&range, "node-a", &BTreeSet::new())
-        .await
-        .unwrap();
+    let collect = async |network: &str, valid: &[&str]| {
+        let valid = valid.iter().map(ToString::to_string).collect();
+        let garbage = Garbage {
+            network,
+            node: "node-a",
+            valid: &valid,
+        };
+        store.collect(&range, &garbage).await.unwrap();
+    };
+    collect("lan", &[]).await;
+    collect("another", &["c2"]).await;
     assert!(holds("c1", "10.0.0.1").await && holds("c2", "10.0.0.2").await);
-    let valid = BTreeSet::from(["c2".to_owned()]);
-    store.collect(&range, "node-a", &valid).await.unwrap();
+    collect("lan", &["c2"]).await;
     assert!(!holds("c1", "10.0.0.1").await);
     assert!(holds("c2", "10.0.0.2").await && holds("c3", "10.0.0.3").await);
 }
