@@ -60,11 +60,14 @@ impl Job {
             .enable_all()
             .build()
             .map_err(Error::internal)?;
-        runtime.block_on(async {
+        let done = runtime.block_on(async {
             let store = self.connect(timeout).await;
             let store = store.map_err(|error| Error::internal(format!("{prefix}: {error}")))?;
             command(&store).await
-        })
+        });
+        // A look-up of a host name can take longer than the call has time: it is not waited for.
+        runtime.shutdown_background();
+        done
     }
 
     async fn connect(&self, timeout: Duration) -> Result<Kubernetes, String> {

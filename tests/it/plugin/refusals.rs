@@ -115,6 +115,18 @@ async fn a_bad_configuration_is_refused_before_anything_is_asked() {
 }
 
 #[tokio::test]
+async fn a_configuration_without_end_is_not_read_to_the_end() {
+    let nowhere = Network::at(Path::new("/nonexistent"), json!({}));
+    let endless = call("ADD", &nowhere).stdin(&" ".repeat(17 << 20));
+    let error = endless.run().await.expect(1).json();
+    assert_eq!(error["code"], 5);
+    assert_eq!(
+        error["msg"],
+        "error reading from stdin: it has more than 16 MiB"
+    );
+}
+
+#[tokio::test]
 async fn a_password_is_never_part_of_an_error() {
     let secret = json!({"range": 5, "etcd_password": "hunter2"});
     let msg = refused("ADD", &Network::at(Path::new("/nonexistent"), secret)).await;
@@ -126,7 +138,7 @@ async fn what_is_ignored_is_said_in_the_log() {
     let cluster = Cluster::lock().await;
     let log = cluster.file("");
     let ipam = json!({"range": "10.0.0.0/24", "range_start": "10.9.0.1", "exlude": ["10.0.0.1"],
-        "log_file": log});
+        "log_file": log, "log_level": "loud"});
     let network = Network::new(&cluster, ipam);
     call("ADD", &network)
         .pod("default", "web")
@@ -142,6 +154,14 @@ async fn what_is_ignored_is_said_in_the_log() {
         log.contains("\"exlude\" is no setting and is ignored"),
         "{log}"
     );
+    assert!(
+        log.contains("log_level is ignored: \"loud\" is none of"),
+        "{log}"
+    );
+    let nowhere = network.with("log_file", json!("/nonexistent/log"));
+    let add = call("ADD", &nowhere).pod("default", "web").run().await;
+    let said = add.expect(0).stderr;
+    assert!(said.contains("log_file cannot be opened: "), "{said}");
 }
 
 #[tokio::test]
