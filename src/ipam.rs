@@ -314,9 +314,18 @@ impl Plugin for Whereabouts {
             return Ok(());
         }
         let has_free = job.run(QUICK, "IPAM client initialization error", async |store| {
-            for place in job.places(store).await.map_err(failed)? {
-                let range = place.range(&job.config);
-                if store.has_free(&range).await.map_err(failed)? {
+            let places = job.places(store).await.map_err(failed)?;
+            let ranges: Vec<Range> = places
+                .iter()
+                .map(|place| place.range(&job.config))
+                .collect();
+            // A range of which nothing could ever be given is not full: it is wrong.
+            let mut windows = ranges.iter().map(|range| &range.config.window);
+            if let Some(reason) = windows.find_map(|window| window.as_ref().err()) {
+                return Err(Error::internal(reason));
+            }
+            for range in &ranges {
+                if store.has_free(range).await.map_err(failed)? {
                     return Ok(true);
                 }
             }

@@ -120,7 +120,10 @@ impl Kubernetes {
 /// When the file cannot be read or names no context.
 pub fn namespace_of(kubeconfig: &std::path::Path) -> Result<String, String> {
     let read = kube::config::Kubeconfig::read_from(kubeconfig);
-    let config = read.map_err(|error| client::kubeconfig_problem(&error))?;
+    let config = read.map_err(|error| {
+        let reason = client::kubeconfig_problem(&error);
+        format!("cannot use kubeconfig {}: {reason}", kubeconfig.display())
+    })?;
     let current = config.current_context.unwrap_or_default();
     let context = config
         .contexts

@@ -105,7 +105,12 @@ async fn a_bad_configuration_is_refused_before_anything_is_asked() {
             "could not parse exclude range, err: ",
         ),
     ] {
-        let msg = refused("ADD", &network.with(member, value)).await;
+        let network = network.with(member, value);
+        let msg = refused("ADD", &network).await;
+        assert!(msg.contains(expected), "{member}: {msg}");
+        let status = call("STATUS", &network).run().await.expect(1).json();
+        assert_eq!(status["code"], 50);
+        let msg = status["msg"].as_str().unwrap();
         assert!(msg.contains(expected), "{member}: {msg}");
     }
     let nobody = call("ADD", &network).run().await.expect(1).json();
@@ -175,7 +180,7 @@ async fn a_kubeconfig_that_is_no_use_is_named() {
     for (path, said) in [
         (Path::new("/nonexistent"), "/nonexistent"),
         (folder, "directory"),
-        (&broken, "kubeconfig"),
+        (&broken, broken.to_str().unwrap()),
         (&no_context, "k8s config: namespace not present in context"),
     ] {
         let network = network.with("kubernetes", json!({ "kubeconfig": path }));
