@@ -36,6 +36,10 @@ pub(super) struct Ipam {
 }
 
 /// An element of `ipRanges`.
+#[expect(
+    clippy::struct_field_names,
+    reason = "the names are the configuration's"
+)]
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Range {

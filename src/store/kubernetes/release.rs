@@ -95,6 +95,9 @@ pub(super) async fn collect(
             doomed.insert((entry.key.clone(), entry.raw.clone()));
         }
     }
+    if doomed.is_empty() {
+        return Ok(());
+    }
     // Only what was looked at: a container may have come meanwhile.
     let is_doomed = |entry: &Entry| doomed.contains(&(entry.key.clone(), entry.raw.clone()));
     take_out(store, range, is_doomed).await.map(drop)
