@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use crate::cni::parse_cidr;
 use crate::ip::{self, IpRange};
 
 /// The largest offset that every reader of a pool understands: the Go program reads 63 bits.
@@ -188,10 +189,11 @@ fn merged(exclude: &[IpNet], range: IpRange) -> Vec<(IpAddr, IpAddr)> {
     blocks
 }
 
-/// Reads an exclusion: a block, or one address; host bits count for nothing.
+/// Reads an exclusion: a block, or one address; host bits count for nothing, and an IPv4-mapped one
+/// excludes what it maps.
 #[must_use]
 pub fn parse_exclusion(text: &str) -> Option<IpNet> {
-    if let Ok(block) = text.parse::<IpNet>() {
+    if let Some(block) = parse_cidr(text) {
         return Some(block.trunc());
     }
     let address: IpAddr = text.parse().ok()?;
@@ -276,6 +278,15 @@ mod tests {
                 &["10.0.0.255"],
                 "10.0.1.1",
             ),
+            (
+                "10.0.0.0/24",
+                "",
+                "",
+                &["::ffff:10.0.0.0/124"],
+                &[],
+                "10.0.0.16",
+            ),
+            ("10.0.0.0/24", "", "", &["10.0.0.0/028"], &[], "10.0.0.16"),
             ("fd00::/64", "", "", &["fd00::/100"], &[], "fd00::1000:0"),
             (
                 "fd00::/64",
