@@ -18,7 +18,7 @@ use crate::reconcile::explain::Target;
 use crate::reconcile::nodes::Rules;
 use crate::reconcile::plan::{MaxRelease, Scope};
 use crate::reconcile::report::Format;
-use crate::reconcile::{Brakes, Mode, Settings};
+use crate::reconcile::{Brakes, Mode, Repairs, Settings};
 
 /// How far two looks at a suspect pod are apart by default.
 const SETTLE: Duration = Duration::from_secs(30);
@@ -49,7 +49,7 @@ pub(super) enum Command {
     max_term_width = 98,
     after_help = "Exit codes: 0 done; 1 failed or the view was incomplete; 2 wrong usage; \
         3 orphans found (dry run with --detailed-exitcode); 4 refused by a brake; \
-        130 aborted by a second signal."
+        5 conflicts found (with --detailed-exitcode); 130 aborted by a second signal."
 )]
 pub(super) struct Options {
     #[command(subcommand)]
@@ -74,7 +74,8 @@ pub(super) struct Options {
     )]
     pub(super) output: Format,
 
-    /// Exit with 3 when a dry run finds orphans.
+    /// Exit with 5 when two pods have one address or can get one, and with 3 when a dry run finds
+    /// orphans.
     #[arg(long, env = "IP_RECONCILER_DETAILED_EXITCODE", value_parser = BoolishValueParser::new(), num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     detailed_exitcode: Option<bool>,
 
@@ -106,6 +107,11 @@ pub(super) struct Options {
         help_heading = "Safety"
     )]
     max_release: Option<MaxRelease>,
+
+    /// Put back what a live pod provably uses: an entry or a reservation that is missing. Nothing is
+    /// ever overwritten.
+    #[arg(long, env = "IP_RECONCILER_REPAIR", value_parser = BoolishValueParser::new(), num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", help_heading = "Safety")]
+    repair: Option<bool>,
 
     /// Release even when a brake would refuse.
     #[arg(long, env = "IP_RECONCILER_FORCE", value_parser = BoolishValueParser::new(), num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", help_heading = "Safety")]
@@ -260,6 +266,11 @@ impl Options {
                 pool: non_empty(self.pool.as_ref()),
             },
             mode: self.mode(),
+            repairs: if self.repair == Some(true) {
+                Repairs::On
+            } else {
+                Repairs::Off
+            },
             max_release: self.max_release.unwrap_or(MaxRelease::DEFAULT),
             brakes: if self.force == Some(true) {
                 Brakes::Overridden

@@ -316,6 +316,16 @@ fn first_seen(text: &str) -> Mark {
     Mark::parse(text).unwrap_or(nothing)
 }
 
+/// Reads which object it is.
+#[must_use]
+pub fn id(object: &serde_json::Value) -> Option<ObjectId> {
+    let text = |pointer| object.pointer(pointer)?.as_str();
+    Some(ObjectId {
+        namespace: text("/metadata/namespace").unwrap_or_default().into(),
+        name: text("/metadata/name")?.into(),
+    })
+}
+
 /// Reads a pod, whole or metadata only.
 pub fn pod(json: &[u8]) -> Result<SeenPod, serde_json::Error> {
     let Object {
@@ -343,6 +353,9 @@ pub fn pod(json: &[u8]) -> Result<SeenPod, serde_json::Error> {
         mirror: metadata.annotation(MIRROR_KEY).is_some(),
         sandbox: status.as_ref().map(PodStatus::sandbox).unwrap_or_default(),
         node: spec.and_then(|spec| non_empty(spec.node_name)),
+        running: status
+            .as_ref()
+            .is_some_and(|status| status.phase == "Running"),
         finished: status.and_then(|status| Finished::from_phase(&status.phase)),
         status: network,
     };

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use serde::ser::{Serialize, SerializeSeq, Serializer};
 
-use super::{Conclusion, Cost, Mode, Report, Source, Summary};
+use super::{Conclusion, Cost, FindingRow, Mode, Report, Source, Summary};
 
 /// The version of the report's format; it changes when a member changes its meaning.
 const API_VERSION: &str = "report.whereabouts.cni.cncf.io/v1alpha1";
@@ -23,6 +23,7 @@ struct Document<'a> {
     #[serde(flatten)]
     cost: &'a Cost,
     remarks: Vec<String>,
+    findings: Vec<FindingRow<'a>>,
     records: RecordList<'a>,
 }
 
@@ -61,6 +62,7 @@ impl<'a> Document<'a> {
             summary: report.summary(),
             cost: &report.cost,
             remarks: report.remarks().collect(),
+            findings: report.findings().collect(),
             records: RecordList(report),
         }
     }

@@ -30,24 +30,58 @@ pub(super) fn print(report: &Report<'_>, width: Width, out: &mut dyn Write) -> i
         header.extend(["INTERFACE", "CONTAINER", "REASON"]);
     }
     table.set_header(header);
-    let mut findings = 0;
-    for row in report.findings() {
-        findings += 1;
+    for row in report.odd_rows() {
         table.add_row(cells(&row, width));
     }
+    print_lines(table, out)?;
+    print_findings(report, width, out)?;
+    for remark in report.remarks() {
+        writeln!(out, "{}", escape(&remark))?;
+    }
+    writeln!(out, "{}", sentence(report))
+}
+
+/// Prints a table, if it has any rows.
+fn print_lines(mut table: Table, out: &mut dyn Write) -> io::Result<()> {
     for column in table.column_iter_mut() {
         column.set_padding((0, 3));
     }
-    if findings > 0 {
+    if table.row_count() > 0 {
         for line in table.lines() {
             writeln!(out, "{}", line.trim_end())?;
         }
         writeln!(out)?;
     }
-    for remark in report.remarks() {
-        writeln!(out, "{}", escape(&remark))?;
+    Ok(())
+}
+
+fn print_findings(report: &Report<'_>, width: Width, out: &mut dyn Write) -> io::Result<()> {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    let mut header = vec!["DANGER", "FINDING", "ADDRESS", "IN", "PODS", "REPAIR"];
+    if width == Width::Wide {
+        header.extend(["REASON", "YOU CAN"]);
     }
-    writeln!(out, "{}", sentence(report))
+    table.set_header(header);
+    for row in report.findings() {
+        let or_dash = |text: &str| match text {
+            "" => "-".to_owned(),
+            text => escape(text).into_owned(),
+        };
+        let mut cells = vec![
+            row.danger.to_string(),
+            row.kind.to_owned(),
+            or_dash(row.address.as_deref().unwrap_or_default()),
+            or_dash(&format!("{}/{}", row.namespace, row.name)),
+            or_dash(&row.pods.join(", ")),
+            or_dash(row.repair.unwrap_or_default()),
+        ];
+        if width == Width::Wide {
+            cells.extend([or_dash(&row.reason), row.advice.to_owned()]);
+        }
+        table.add_row(cells);
+    }
+    print_lines(table, out)
 }
 
 fn cells(row: &Row<'_>, width: Width) -> Vec<String> {
@@ -129,7 +163,7 @@ fn sentence(report: &Report<'_>) -> String {
 
 /// One line for each orphan, as `resource/namespace/name[/offset]`.
 pub(super) fn print_names(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
-    for row in report.findings().filter(|row| row.result.is_some()) {
+    for row in report.odd_rows().filter(|row| row.result.is_some()) {
         let resource = if row.offset.is_some() {
             POOLS
         } else {

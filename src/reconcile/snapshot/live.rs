@@ -5,6 +5,7 @@ use kube::api::{GetParams, ListParams};
 use kube::core::Request;
 use kube::core::Resource;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::Snapshot;
 use super::list::{List, all_of};
@@ -172,9 +173,7 @@ pub async fn read_node(client: &Client, node: &str) -> Result<Option<NodeState>,
         object: node,
     };
     let request = Request::new(Node::url_path(&(), None)).get(node, &GetParams::default());
-    let read = client
-        .call::<Box<serde_json::value::RawValue>>(&call, request)
-        .await;
+    let read = client.call::<Box<RawValue>>(&call, request).await;
     match read {
         Ok(json) => decode::node(json.get().as_bytes())
             .map(|(_, state)| Some(state))
@@ -184,25 +183,37 @@ pub async fn read_node(client: &Client, node: &str) -> Result<Option<NodeState>,
     }
 }
 
-/// Looks at one whole pod; `None` when there is none.
+/// Looks at one pod; `None` when there is none.
 pub async fn read_pod(client: &Client, pod: &PodRef) -> Result<Option<PodState>, CallError> {
     let object = pod.to_string();
-    let call = Call {
+    let call = get_pod(&object);
+    let Some(json) = read_whole_pod(client, pod).await? else {
+        return Ok(None);
+    };
+    let seen = decode::pod(json.get().as_bytes());
+    seen.map(|seen| Some(seen.state))
+        .map_err(|error| call.failed(Cause::Unreadable(error.into())))
+}
+
+fn get_pod(object: &str) -> Call<'_> {
+    Call {
         verb: "get",
         resource: PODS,
-        object: &object,
-    };
+        object,
+    }
+}
+
+/// Reads all of one pod; `None` when there is none.
+pub async fn read_whole_pod(
+    client: &Client,
+    pod: &PodRef,
+) -> Result<Option<Box<RawValue>>, CallError> {
+    let object = pod.to_string();
+    let call = get_pod(&object);
     let request = Request::new(Pod::url_path(&(), Some(pod.namespace())))
         .get(pod.name(), &GetParams::default());
-    let read = client
-        .call::<Box<serde_json::value::RawValue>>(&call, request)
-        .await;
-    match read {
-        Ok(json) => {
-            let seen = decode::pod(json.get().as_bytes());
-            seen.map(|seen| Some(seen.state))
-                .map_err(|error| call.failed(Cause::Unreadable(error.into())))
-        }
+    match client.call::<Box<RawValue>>(&call, request).await {
+        Ok(json) => Ok(Some(json)),
         Err(error) if error.cause.is_not_found() => Ok(None),
         Err(error) => Err(error),
     }
@@ -218,9 +229,7 @@ pub async fn read_pool(client: &Client, pool: &ObjectId) -> Result<Option<PoolOb
     };
     let request = Request::new(IPPool::url_path(&(), Some(&pool.namespace)))
         .get(&pool.name, &GetParams::default());
-    let read = client
-        .call::<Box<serde_json::value::RawValue>>(&call, request)
-        .await;
+    let read = client.call::<Box<RawValue>>(&call, request).await;
     match read {
         Ok(json) => decode::pool(json.get().as_bytes())
             .map(Some)

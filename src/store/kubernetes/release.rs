@@ -87,8 +87,12 @@ pub(super) async fn collect(
                 .unwrap_or_default()
         };
         let id = text("/id");
-        // What stands beside an id that was rewritten speaks of the container before.
-        text("/owner/id") == id && text("/owner/nodename") == node && !valid.contains(id)
+        // What stands beside an id that was rewritten speaks of the container before. An entry that
+        // was put back for a pod may name no container at all.
+        text("/owner/id") == id
+            && !id.is_empty()
+            && text("/owner/nodename") == node
+            && !valid.contains(id)
     })
     .await
     .map(drop)
