@@ -206,17 +206,19 @@ impl Finding {
     /// Whether both are the same thing, seen at two times.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
-        let key = |finding: &Self| {
-            let Self {
-                kind,
-                address,
-                place,
-                pods,
-                ..
-            } = finding;
-            (*kind, *address, place.clone(), pods.clone())
-        };
-        key(self) == key(other)
+        self.key() == other.key()
+    }
+
+    /// What it is about; the most dangerous is the least.
+    fn key(&self) -> (Kind, Option<IpAddr>, &Place, &[PodRef]) {
+        let Self {
+            kind,
+            address,
+            place,
+            pods,
+            ..
+        } = self;
+        (*kind, *address, place, pods)
     }
 
     /// Whether it is about a record that a run looks at.
@@ -245,7 +247,7 @@ pub fn find(audit: &Audit<'_>, networks: &Networks, protection: &Protection) -> 
     all.extend(owners::two_owners(&view));
     all.extend(owners::missing(&view));
     all.extend(defects::find(&view));
-    all.sort_by(|a, b| (a.kind, a.address, &a.place).cmp(&(b.kind, b.address, &b.place)));
+    all.sort_by(|a, b| a.key().cmp(&b.key()));
     all
 }
 

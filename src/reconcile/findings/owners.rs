@@ -222,21 +222,21 @@ fn missing_entry(view: &View<'_>, index: usize, reservation: &Reservation) -> Op
         .interface
         .as_deref()
         .is_none_or(|name| name == interface);
-    let is_free = |slot: &Slot| {
-        // An entry of another pod is a conflict, and said as such.
-        let mut ids = records.at(address);
-        !ids.any(|id| match id {
-            RecordId::Entry(index) => records
-                .entries
-                .get(index)
-                .is_some_and(|entry| records.pool_of(entry).id == slot.pool),
-            RecordId::Reservation(_) => false,
-        })
-    };
     let slot = pool
         .filter(|_| is_same)
         .and_then(|pool| Slot::of(pool, address));
-    let slot = slot.filter(is_free);
+    let in_slot = |slot: &Slot, id: RecordId| match id {
+        RecordId::Entry(index) => {
+            let entry = records.entries.get(index);
+            entry.is_some_and(|entry| records.pool_of(entry).id == slot.pool)
+        }
+        RecordId::Reservation(_) => false,
+    };
+    // An entry of another pod is there: that is said as such.
+    let is_taken = |slot: &Slot| records.at(address).any(|id| in_slot(slot, id));
+    if slot.as_ref().is_some_and(is_taken) {
+        return None;
+    }
     let place = slot.as_ref().map_or_else(
         || "there is no one pool that it could be in".to_owned(),
         |slot| format!("key {} of pool {} is free", slot.key, slot.pool),
