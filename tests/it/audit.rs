@@ -109,7 +109,7 @@ async fn each_kind_is_found_in_both_families_and_changes_nothing() {
         let run = args.iter().fold(run, |run, argument| run.args([*argument]));
         let run = run.output().await.expect(5);
         let found = findings(&run);
-        let mut expected = vec!["TwoOwners 10.0.0.1 web-10.0.0.0-24,rival".to_owned()];
+        let mut expected = vec!["TwoOwners 10.0.0.1 rival,web-10.0.0.0-24".to_owned()];
         for [_, name, start] in FAMILIES {
             let zero = if start == "fd00::" {
                 "fd00::"

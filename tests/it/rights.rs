@@ -12,6 +12,9 @@ use crate::support::run::{Outcome, reconciler};
 
 const ROLE: &str = "/apis/rbac.authorization.k8s.io/v1/clusterroles/ip-reconciler";
 
+/// What a run does without, if it has to; `audit/definitions.rs` shows what it is for.
+const OPTIONAL: [&str; 2] = ["network-attachment-definitions", "cronjobs"];
+
 fn manifest(name: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join(name)
@@ -117,13 +120,17 @@ async fn the_role_is_enough_and_every_verb_of_it_is_needed() {
                 .unwrap();
             let run = settled(&cluster, &token, verb.as_str().unwrap()).await;
             let resource = rule["resources"][0].as_str().unwrap();
+            if OPTIONAL.contains(&resource) {
+                run.expect(0);
+                continue;
+            }
             assert_eq!(run.code, Some(1), "without {verb} on {resource}: {run:#?}");
             let text = format!("{}{}", run.stdout, run.stderr).replace('\\', "");
             let advice = format!("grant the verb {verb} on {resource}");
             assert!(text.contains(&advice), "{advice}: {run:#?}");
         }
     }
-    assert_eq!(verbs, 11);
+    assert_eq!(verbs, 13);
     send(
         cluster.client(),
         Method::PATCH,

@@ -149,8 +149,8 @@ async fn in_doubt_nothing_is_put_back() {
         .network("red")
         .create(client)
         .await;
-    // Shown by two, by one of which nobody knows whether it still runs, not running, going, and of a
-    // range that two networks have.
+    // Shown by two, also by one that goes, not running, on no node, and of a range that two networks
+    // have.
     for (name, address) in [
         ("twin-a", "10.0.0.1"),
         ("twin-b", "10.0.0.1"),
@@ -177,14 +177,16 @@ async fn in_doubt_nothing_is_put_back() {
     let found: Vec<(String, String)> = findings(&run).into_iter().zip(outcomes(&run)).collect();
     let expected = [
         ("TwoPods 10.0.0.1 twin-a,twin-b", "-"),
-        ("Unrecorded 10.0.0.2 near", "-"),
+        ("Unrecorded 10.0.0.2 near", "Repaired"),
         ("Unrecorded 10.0.0.4 pending", "Changed"),
         ("Unrecorded 10.0.0.5 unbound", "Changed"),
         ("Unrecorded 10.1.0.1 either", "-"),
     ];
     let expected = expected.map(|(finding, outcome)| (finding.to_owned(), outcome.to_owned()));
     assert_eq!(found, expected, "{run:#?}");
-    for name in ["10.0.0.0-24", "blue-10.1.0.0-24", "red-10.1.0.0-24"] {
+    let left = entries(client, "kube-system", "10.0.0.0-24").await;
+    assert_eq!(left.keys().collect::<Vec<_>>(), ["2"]);
+    for name in ["blue-10.1.0.0-24", "red-10.1.0.0-24"] {
         assert!(entries(client, "kube-system", name).await.is_empty());
     }
     assert!(reservations(client).await.is_empty());
