@@ -227,6 +227,16 @@ pub enum Sandbox {
     BeingMade,
 }
 
+/// How far a pod that has not finished has come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Stage {
+    /// It is not known, or it does not run yet.
+    #[default]
+    Other,
+    /// Its phase is `Running`, as the whole pod says.
+    Running,
+}
+
 /// What is known of a pod, from its metadata and from the lists by phase.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PodState {
@@ -245,8 +255,8 @@ pub struct PodState {
     pub node: Option<Box<str>>,
     /// Whether its interfaces can be those of a sandbox before.
     pub sandbox: Sandbox,
-    /// Whether its phase is `Running`; known only from a whole pod.
-    pub running: bool,
+    /// How far it has come.
+    pub stage: Stage,
     /// What its interfaces have.
     pub status: NetworkStatus,
 }

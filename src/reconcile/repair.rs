@@ -15,7 +15,7 @@ use super::put::{self, Put};
 use super::snapshot::{Snapshot, read_again, read_pod, read_reservation};
 use crate::api::{GROUP, MAX_LABEL, NODE_LABEL, VERSION};
 use crate::client::Client;
-use crate::pod::{PodRef, PodState};
+use crate::pod::{PodRef, PodState, Stage};
 use crate::record::ObjectId;
 use crate::retry;
 
@@ -121,7 +121,7 @@ fn uses(state: &PodState, repair: &Repair) -> bool {
     let shown = interfaces.any(|interface| {
         *interface.name == *repair.interface && interface.addresses.contains(&repair.address)
     });
-    shown && state.is_settled() && state.running && state.node.is_some()
+    shown && state.is_settled() && state.stage == Stage::Running && state.node.is_some()
 }
 
 /// The container that the entry names, which is still that of the pod.

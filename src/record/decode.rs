@@ -22,6 +22,7 @@ use crate::api::{MAX_LABEL, NODE_LABEL};
 use crate::node::{NodeState, OUT_OF_SERVICE};
 use crate::pod::{
     Finished, MIRROR_KEY, NetworkStatus, PodRef, PodState, RECONCILE_KEY, STATUS_KEYS, Sandbox,
+    Stage,
 };
 
 type Annotations<'a> = HashMap<Cow<'a, str>, Cow<'a, str>>;
@@ -353,9 +354,10 @@ pub fn pod(json: &[u8]) -> Result<SeenPod, serde_json::Error> {
         mirror: metadata.annotation(MIRROR_KEY).is_some(),
         sandbox: status.as_ref().map(PodStatus::sandbox).unwrap_or_default(),
         node: spec.and_then(|spec| non_empty(spec.node_name)),
-        running: status
-            .as_ref()
-            .is_some_and(|status| status.phase == "Running"),
+        stage: match status.as_ref().map(|status| &*status.phase) {
+            Some("Running") => Stage::Running,
+            _ => Stage::Other,
+        },
         finished: status.and_then(|status| Finished::from_phase(&status.phase)),
         status: network,
     };

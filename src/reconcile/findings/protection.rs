@@ -52,14 +52,12 @@ impl Protection {
         }
         let pools = records.pools.iter().zip(shown);
         let protected = pools.filter_map(|(pool, shown)| {
+            // Half of them: one that never had any is not to get the first one from here.
+            let by_others = shown.with > 0 && shown.with * 2 >= shown.all;
             let network = match networks.reserves(pool) {
                 Reserves::For(network) => network,
-                Reserves::Never => return None,
-                // Half of them: one that never had any is not to get the first one from here.
-                Reserves::Unknown if shown.with > 0 && shown.with * 2 >= shown.all => {
-                    shown.network?.1
-                }
-                Reserves::Unknown => return None,
+                Reserves::Unknown if by_others => shown.network?.1,
+                Reserves::Unknown | Reserves::Never => return None,
             };
             Some((pool.id.clone(), network.into()))
         });
