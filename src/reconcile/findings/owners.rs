@@ -9,6 +9,7 @@ use crate::record::{Entry, Fit, Owner, Pool, Reservation, readings};
 
 /// A record that says who has an address, as one of two of them sees it.
 struct Claim<'a> {
+    id: RecordId,
     owner: &'a Owner,
     of: Of<'a>,
 }
@@ -30,7 +31,11 @@ pub(super) fn two_owners(view: &View<'_>) -> Vec<Finding> {
         for (at, one) in claims.iter().enumerate() {
             let mut others = claims.iter().skip(at + 1);
             let differs = |other: &&Claim<'_>| {
-                !one.owner.agrees_with(other.owner) && is_one_network(one, other, address)
+                !one.owner.agrees_with(other.owner)
+                    && is_one_network(one, other, address)
+                    // One that goes holds nothing.
+                    && view.stays(one.id)
+                    && view.stays(other.id)
             };
             if let Some(other) = others.find(differs) {
                 all.extend(two(address, one, other));
@@ -40,13 +45,14 @@ pub(super) fn two_owners(view: &View<'_>) -> Vec<Finding> {
     all
 }
 
-/// A record that stays and names its pod; one that goes holds nothing.
+/// A record that names its pod.
 fn claim<'a>(view: &View<'a>, id: RecordId) -> Option<Claim<'a>> {
     let records = view.records();
     let claim = match id {
         RecordId::Entry(index) => {
             let entry = records.entries.get(index)?;
             Claim {
+                id,
                 owner: &entry.owner,
                 of: Of::Entry(records.pool_of(entry), entry),
             }
@@ -55,12 +61,13 @@ fn claim<'a>(view: &View<'a>, id: RecordId) -> Option<Claim<'a>> {
             let reservation = records.reservations.get(index)?;
             let is_clear = reservation.entries.is_empty() && reservation.addresses.len() == 1;
             Claim {
+                id,
                 owner: reservation.owner.as_ref().ok().filter(|_| is_clear)?,
                 of: Of::Reservation(reservation),
             }
         }
     };
-    (claim.owner.pod.is_some() && view.stays(id)).then_some(claim)
+    claim.owner.pod.is_some().then_some(claim)
 }
 
 /// Whether both records are certainly of one network.
