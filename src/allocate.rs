@@ -132,6 +132,13 @@ impl Window {
         address.is_ipv4() == self.first.is_ipv4() && (self.first..=self.last).contains(&address)
     }
 
+    /// Whether the address lies in an excluded block.
+    #[must_use]
+    pub fn excludes(&self, address: IpAddr) -> bool {
+        let mut blocks = self.excluded.iter();
+        blocks.any(|(first, last)| (*first..=*last).contains(&address))
+    }
+
     /// The addresses that are not taken, from the lowest on.
     ///
     /// Excluded blocks are jumped over, never walked through.
@@ -166,7 +173,7 @@ impl Window {
 }
 
 /// Some equipment drops what comes from an IPv4 address that ends in `.0`.
-fn ends_in_zero(address: IpAddr) -> bool {
+pub(crate) fn ends_in_zero(address: IpAddr) -> bool {
     matches!(address, IpAddr::V4(v4) if v4.octets()[3] == 0)
 }
 

@@ -37,6 +37,8 @@ pub enum Exit {
     OrphansFound = 3,
     /// A brake refused the release.
     Refused = 4,
+    /// With `--detailed-exitcode`: two pods have one address, or can get one at any moment.
+    ConflictsFound = 5,
     /// A second signal ended the program at once.
     Aborted = 130,
 }
@@ -131,7 +133,10 @@ async fn go(options: &Options) -> Result<Exit, Error> {
     let outlets = metrics::Outlets::new(options)?;
     let mut counts = Counts::default();
     let exit = reconcile_and_report(options, &mut counts).await;
-    let succeeded = matches!(exit, Ok(Exit::Done | Exit::OrphansFound));
+    let succeeded = matches!(
+        exit,
+        Ok(Exit::Done | Exit::OrphansFound | Exit::ConflictsFound)
+    );
     outlets.publish(&counts, succeeded).await;
     exit
 }
@@ -231,6 +236,8 @@ fn conclude(options: &Options, report: &Report<'_>) -> Result<Exit, Error> {
         failed = summary.failed,
         not_started = summary.not_started,
         restored = summary.restored,
+        conflicts = summary.conflicts,
+        repaired = summary.repaired,
         api_calls = report.cost.api_calls,
         bytes_received = report.cost.bytes_received,
         milliseconds = report.cost.milliseconds,
@@ -241,16 +248,25 @@ fn conclude(options: &Options, report: &Report<'_>) -> Result<Exit, Error> {
     }
     // One bad pool can fail a thousand records for one reason.
     let mut failures: BTreeMap<String, usize> = BTreeMap::new();
-    for row in report.findings().filter(|row| row.result == Some("Failed")) {
+    for row in report.odd_rows().filter(|row| row.result == Some("Failed")) {
         *failures.entry(row.reason).or_default() += 1;
     }
     for (reason, records) in failures {
         tracing::error!(records, reason = %escape(&reason), "Release failed");
     }
+    for finding in report
+        .findings()
+        .filter(|finding| finding.repair == Some("Failed"))
+    {
+        tracing::error!(reason = %escape(&finding.reason), "Repair failed");
+    }
     print(options, report)?;
     Ok(match conclusion {
         Conclusion::Incomplete => Exit::Failed,
         Conclusion::Refused => Exit::Refused,
+        Conclusion::Completed if options.detailed_exitcode() && summary.conflicts > 0 => {
+            Exit::ConflictsFound
+        }
         Conclusion::Completed
             if options.detailed_exitcode()
                 && options.mode() == Mode::DryRun

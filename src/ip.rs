@@ -171,6 +171,18 @@ impl IpRange {
         }
     }
 
+    /// The first address of the network.
+    #[must_use]
+    pub fn first(&self) -> IpAddr {
+        self.network.network()
+    }
+
+    /// The last address of the network.
+    #[must_use]
+    pub fn last(&self) -> IpAddr {
+        self.network.broadcast()
+    }
+
     /// The first and the last address that may be given to anyone: neither the network's own nor
     /// the broadcast address, for IPv6 as well. `None` where nothing is left in between.
     #[must_use]

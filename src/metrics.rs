@@ -27,12 +27,22 @@ const LAST_SUCCESS: &str = "last_success_timestamp_seconds";
 /// The kinds of records, as reports name them.
 pub const KINDS: [&str; 2] = ["Allocation", "Reservation"];
 
-/// What can fail to be written: the release of a record of either kind, or putting back a
-/// reservation whose entry came back.
-pub const WRITES: [&str; 3] = ["Allocation", "Reservation", "Restore"];
+/// What can fail to be written: the release of a record of either kind, putting back a reservation
+/// whose entry came back, or what `--repair` puts back.
+pub const WRITES: [&str; 4] = ["Allocation", "Reservation", "Restore", "Repair"];
 
-/// The kinds of conflicts: verdicts which say that two pods hold one address.
-pub const CONFLICTS: [&str; 1] = ["UsedByAnother"];
+/// The kinds of conflicts: findings which say that two pods have one address, or can get one at any
+/// moment.
+pub const CONFLICTS: [&str; 4] = ["UsedByAnother", "TwoPods", "TwoOwners", "Unrecorded"];
+
+/// The kinds of all other findings.
+pub const DEFECTS: [&str; 5] = [
+    "MissingReservation",
+    "MissingEntry",
+    "Unusable",
+    "TwoPools",
+    "Malformed",
+];
 
 /// How many, by one label.
 pub type Tally = BTreeMap<&'static str, usize>;
@@ -64,6 +74,8 @@ pub struct View {
     pub held: RecordTally,
     /// Conflicts, by [`CONFLICTS`].
     pub conflicts: Tally,
+    /// Other findings, by [`DEFECTS`].
+    pub defects: Tally,
     /// Every pool of the cluster.
     pub pools: Vec<PoolUse>,
 }
@@ -110,6 +122,7 @@ impl Default for View {
             orphans: no_records(),
             held: no_records(),
             conflicts: none_of(&CONFLICTS),
+            defects: none_of(&DEFECTS),
             pools: Vec::new(),
         }
     }
@@ -220,8 +233,13 @@ fn records(text: &mut Text, view: &View) {
     );
     text.gauge(
         "conflicts",
-        "Records whose address two pods hold, by what shows it.",
+        "Addresses that two pods have, or can get at any moment, by what shows it.",
         by_label("kind", &view.conflicts),
+    );
+    text.gauge(
+        "defects",
+        "Records that contradict each other or the definition of their network, by what is wrong.",
+        by_label("kind", &view.defects),
     );
 }
 

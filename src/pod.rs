@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use crate::ip::parse_address;
 
@@ -20,6 +21,9 @@ pub const RECONCILE_KEY: &str = "whereabouts.cni.cncf.io/reconcile";
 
 /// The annotation of a static pod's mirror: its uid changes while its containers go on.
 pub const MIRROR_KEY: &str = "kubernetes.io/config.mirror";
+
+/// The interface of the cluster's own network, in every pod.
+const DEFAULT_INTERFACE: &str = "eth0";
 
 /// A pod named as `namespace/name`, as records do.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -113,6 +117,9 @@ pub struct Interface {
     pub name: Box<str>,
     /// The addresses, compared as addresses and never as text.
     pub addresses: Box<[IpAddr]>,
+    /// The network that it is attached to, such as `default/net-a`; `None` for the interface of the
+    /// cluster's own network, and for one that cannot be told from it.
+    pub network: Option<Box<str>>,
 }
 
 /// What the network status annotations of a pod say.
@@ -124,9 +131,13 @@ pub struct NetworkStatus {
     pub unreadable: Option<Box<str>>,
 }
 
-/// An element of the annotation's list; members that say nothing about addresses are left out.
+/// An element of the annotation's list; a network's name of the wrong type is as good as none.
 #[derive(Deserialize)]
 struct StatusElement<'a> {
+    #[serde(default, borrow)]
+    name: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    default: Option<&'a RawValue>,
     #[serde(default, borrow)]
     interface: Option<std::borrow::Cow<'a, str>>,
     #[serde(default, borrow)]
@@ -164,6 +175,13 @@ impl NetworkStatus {
             .find(|interface| interface.addresses.contains(&address))
     }
 
+    /// Forgets the names of networks, for whom they are of no use.
+    pub fn forget_networks(&mut self) {
+        for interface in &mut self.interfaces {
+            interface.network = None;
+        }
+    }
+
     /// All addresses shown, on any interface.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
         self.interfaces
@@ -185,8 +203,13 @@ fn read_annotation(text: &str, interfaces: &mut Vec<Interface>) -> Result<(), St
                 None => outcome = Err(format!("network status: {ip:?} is no address")),
             }
         }
+        let name = element.interface.unwrap_or_default();
+        let flag = element.default.map(RawValue::get);
+        let is_default = flag == Some("true") || name == DEFAULT_INTERFACE;
+        let network = element.name.filter(|_| !is_default && !name.is_empty());
         interfaces.push(Interface {
-            name: element.interface.unwrap_or_default().into(),
+            network: network.and_then(|network| serde_json::from_str(network.get()).ok()),
+            name: name.into(),
             addresses: addresses.into(),
         });
     }
@@ -202,6 +225,16 @@ pub enum Sandbox {
     /// The kubelet says that it is not ready, or that no container runs: its interfaces are being
     /// attached, and what the network status shows may be that of a sandbox before.
     BeingMade,
+}
+
+/// How far a pod that has not finished has come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Stage {
+    /// It is not known, or it does not run yet.
+    #[default]
+    Other,
+    /// Its phase is `Running`, as the whole pod says.
+    Running,
 }
 
 /// What is known of a pod, from its metadata and from the lists by phase.
@@ -222,6 +255,8 @@ pub struct PodState {
     pub node: Option<Box<str>>,
     /// Whether its interfaces can be those of a sandbox before.
     pub sandbox: Sandbox,
+    /// How far it has come.
+    pub stage: Stage,
     /// What its interfaces have.
     pub status: NetworkStatus,
 }
@@ -231,6 +266,12 @@ impl PodState {
     #[must_use]
     pub fn may_run(&self) -> bool {
         self.finished.is_none()
+    }
+
+    /// Whether what it shows is in use beyond doubt: nobody deletes it, and it has its sandbox.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.may_run() && !self.deleting && self.sandbox == Sandbox::Settled
     }
 }
 
@@ -264,6 +305,12 @@ mod tests {
             );
         }
         assert_eq!(&*status.interfaces[1].name, "net1");
+        let networks: Vec<_> = status
+            .interfaces
+            .iter()
+            .map(|i| i.network.as_deref())
+            .collect();
+        assert_eq!(networks, [None, Some("default/a"), None, None, None]);
     }
 
     #[test]

@@ -8,14 +8,19 @@ pub mod confirm;
 pub mod events;
 pub mod exhaustion;
 pub mod explain;
+pub mod findings;
+pub mod foreign;
 pub mod grace;
 pub mod items;
 pub mod memory;
+pub mod networks;
 pub mod nodes;
 pub mod plan;
 pub mod pods;
 pub mod put;
+pub mod recheck;
 pub mod records;
+pub mod repair;
 pub mod report;
 pub mod saved;
 pub mod snapshot;
@@ -30,6 +35,7 @@ use crate::client::{CallError, Client};
 use apply::{Applied, Writing, apply};
 use grace::Grace;
 use plan::{MaxRelease, Plan, Scope};
+use repair::Repaired;
 use snapshot::{ReadStep, Snapshot, read_cluster};
 use stop::Stop;
 
@@ -49,6 +55,8 @@ pub struct Settings {
     pub scope: Scope,
     /// Whether it writes.
     pub mode: Mode,
+    /// Whether it puts back what live pods provably use.
+    pub repairs: Repairs,
     /// How much it may release.
     pub max_release: MaxRelease,
     /// Whether brakes are overridden.
@@ -85,6 +93,15 @@ pub enum Events {
     Off,
 }
 
+/// Whether a run puts back what live pods provably use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repairs {
+    /// It only reports what is missing.
+    Off,
+    /// It does, unless it is a dry run.
+    On,
+}
+
 /// Whether a brake stops a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Brakes {
@@ -114,6 +131,8 @@ pub struct Run {
     pub plan: Plan,
     /// What it did; `None` when it released nothing on purpose.
     pub applied: Option<Applied>,
+    /// What became of each finding that was to be repaired, by its index.
+    pub repaired: Repaired,
     /// Why the next run will not know what this one saw, if so.
     pub forgotten: Option<String>,
 }
@@ -151,6 +170,7 @@ pub async fn look(
             ..
         } = settings;
         confirm::confirm(client, &mut snapshot, scope, *settle, *at_once).await?;
+        recheck::recheck(client, &mut snapshot, settings.page, *at_once).await;
         Ok::<_, CallError>(snapshot)
     };
     let snapshot = tokio::select! {
@@ -169,6 +189,12 @@ pub async fn carry_out(
     steering: &Steering<'_>,
 ) -> Run {
     let how = settings.writing(steering);
+    // First: what is in use is protected before anything goes.
+    let repaired = if settings.repairs == Repairs::On && settings.releases(&plan) {
+        repair::repair(client, &snapshot, &settings.scope, &how).await
+    } else {
+        Repaired::default()
+    };
     let applied = if settings.releases(&plan) {
         Some(apply(&plan, &snapshot, client, &how).await)
     } else {
@@ -184,6 +210,7 @@ pub async fn carry_out(
         snapshot,
         plan,
         applied,
+        repaired,
         forgotten,
     };
     if settings.mode == Mode::Release && settings.events == Events::On {
@@ -220,11 +247,13 @@ pub fn judge(mut snapshot: Snapshot, settings: &Settings) -> Run {
         wanted: settings.grace,
         now: Timestamp::now(),
     };
+    snapshot.findings = snapshot.find().0;
     let plan = plan(&snapshot, settings);
     Run {
         snapshot,
         plan,
         applied: None,
+        repaired: Repaired::default(),
         forgotten: None,
     }
 }

@@ -106,6 +106,13 @@ impl Pool {
         self.prefix.as_deref().filter(|prefix| !prefix.is_empty())
     }
 
+    /// What stands before the range in its name, also if that is nothing; `None` for a name of another
+    /// form.
+    #[must_use]
+    pub fn network(&self) -> Option<&str> {
+        self.prefix.as_deref()
+    }
+
     /// How well a reservation of `network` fits this pool.
     ///
     /// Names of node slices put the node behind the network; the two cannot be told apart, so

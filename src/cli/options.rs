@@ -19,7 +19,7 @@ use crate::reconcile::explain::Target;
 use crate::reconcile::nodes::Rules;
 use crate::reconcile::plan::{MaxRelease, Scope};
 use crate::reconcile::report::{Colours, Format};
-use crate::reconcile::{Brakes, Events, Mode, Settings};
+use crate::reconcile::{Brakes, Events, Mode, Repairs, Settings};
 use values::{MaybePushUrl, age, any_duration, duration, non_empty, push_url};
 
 /// How far two looks at a suspect pod are apart by default.
@@ -56,7 +56,7 @@ pub(super) enum Command {
     max_term_width = 98,
     after_help = "Exit codes: 0 done; 1 failed or the view was incomplete; 2 wrong usage; \
         3 orphans found (dry run with --detailed-exitcode); 4 refused by a brake; \
-        130 aborted by a second signal."
+        5 conflicts found (with --detailed-exitcode); 130 aborted by a second signal."
 )]
 pub(super) struct Options {
     #[command(subcommand)]
@@ -90,7 +90,8 @@ pub(super) struct Options {
     )]
     color: Color,
 
-    /// Exit with 3 when a dry run finds orphans.
+    /// Exit with 5 when two pods have one address or can get one, and with 3 when a dry run finds
+    /// orphans.
     #[arg(long, env = "IP_RECONCILER_DETAILED_EXITCODE", value_parser = BoolishValueParser::new(), num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     detailed_exitcode: Option<bool>,
 
@@ -122,6 +123,11 @@ pub(super) struct Options {
         help_heading = "Safety"
     )]
     max_release: Option<MaxRelease>,
+
+    /// Put back what a live pod provably uses: an entry or a reservation that is missing. Nothing is
+    /// ever overwritten.
+    #[arg(long, env = "IP_RECONCILER_REPAIR", value_parser = BoolishValueParser::new(), num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", help_heading = "Safety")]
+    repair: Option<bool>,
 
     /// Release even when a brake would refuse.
     #[arg(long, env = "IP_RECONCILER_FORCE", value_parser = BoolishValueParser::new(), num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", help_heading = "Safety")]
@@ -280,6 +286,11 @@ impl Options {
                 pool: non_empty(self.pool.as_ref()),
             },
             mode: self.mode(),
+            repairs: if self.repair == Some(true) {
+                Repairs::On
+            } else {
+                Repairs::Off
+            },
             max_release: self.max_release.unwrap_or(MaxRelease::DEFAULT),
             brakes: if self.force == Some(true) {
                 Brakes::Overridden

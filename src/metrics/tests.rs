@@ -1,6 +1,7 @@
 //! PURE: what the text of a run says.
 
 use super::*;
+use crate::reconcile::findings::Kind;
 
 const ENDING: Ending = Ending {
     at: 1_700_000_000,
@@ -37,6 +38,9 @@ fn every_reason_and_kind_is_there_even_with_nothing_to_count() {
     for kind in CONFLICTS {
         assert!(text.contains(&format!("{PREFIX}conflicts{{kind=\"{kind}\"}} 0\n")));
     }
+    for kind in DEFECTS {
+        assert!(text.contains(&format!("{PREFIX}defects{{kind=\"{kind}\"}} 0\n")));
+    }
     for kind in WRITES {
         assert!(text.contains(&format!("{PREFIX}write_failures{{kind=\"{kind}\"}} 0\n")));
     }
@@ -52,7 +56,16 @@ fn the_sets_of_labels_are_those_of_the_program() {
     });
     let refusals = [Refusal::NoPods { addresses: 11 }, too_many.unwrap()];
     assert_eq!(refusals.map(|refusal| refusal.brake()), Refusal::BRAKES);
-    assert!(CONFLICTS.iter().all(|kind| Verdict::NAMES.contains(kind)));
+    let (conflicts, defects): (Vec<Kind>, Vec<Kind>) =
+        Kind::ALL.into_iter().partition(|kind| kind.is_conflict());
+    assert_eq!(
+        conflicts.iter().map(|kind| kind.name()).collect::<Vec<_>>(),
+        CONFLICTS
+    );
+    assert_eq!(
+        defects.iter().map(|kind| kind.name()).collect::<Vec<_>>(),
+        DEFECTS
+    );
     assert!(KINDS.iter().all(|kind| WRITES.contains(kind)));
 }
 

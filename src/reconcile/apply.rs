@@ -79,7 +79,7 @@ pub struct Writing {
 
 impl Writing {
     /// Whether another write may be started.
-    fn may_start(&self) -> bool {
+    pub(super) fn may_start(&self) -> bool {
         !self.stop.is_requested() && Instant::now() < self.until
     }
 }

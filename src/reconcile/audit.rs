@@ -64,6 +64,12 @@ impl<'a> Audit<'a> {
         self.records
     }
 
+    /// What the pods prove about them.
+    #[must_use]
+    pub fn pods(&self) -> &'a Pods {
+        self.pods
+    }
+
     /// The verdict on a record; the same each time, in constant time.
     #[must_use]
     pub fn verdict(&self, id: RecordId) -> Verdict<'a> {

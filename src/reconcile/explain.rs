@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use super::audit::{Audit, Verdict};
+use super::findings::Finding;
 use super::records::{RecordId, Records};
 use super::report::escape;
 use super::snapshot::Snapshot;
@@ -76,6 +77,11 @@ pub fn print(
             of_pod.collect()
         }
     };
+    let found = findings(snapshot, target);
+    if ids.is_empty() && !found.is_empty() {
+        out.write_all(found.trim_start().as_bytes())?;
+        return Ok(Ok(()));
+    }
     if ids.is_empty() {
         return match target {
             Target::Pod(pod) => Ok(Err(Unknown::Pod(pod.clone()))),
@@ -89,11 +95,36 @@ pub fn print(
         }
         explain(snapshot, id, &mut text);
     }
-    for note in &snapshot.notes {
+    text.push_str(&found);
+    for note in snapshot.notes.iter().chain(&snapshot.unsure) {
         let _ = write!(text, "\n{}\n", escape(note));
     }
     out.write_all(text.as_bytes())?;
     Ok(Ok(()))
+}
+
+/// What is wrong with it.
+fn findings(snapshot: &Snapshot, target: &Target) -> String {
+    let mut text = String::new();
+    let is_meant = |finding: &&Finding| match target {
+        Target::Address(address) => finding.address == Some(*address),
+        Target::Pod(pod) => finding.pods.contains(pod),
+    };
+    for finding in snapshot.findings.iter().filter(is_meant) {
+        let address = finding.address.map(|address| format!("{address}  "));
+        let kind = finding.kind;
+        let _ = writeln!(
+            text,
+            "\n{}Finding {}, danger {} of 6",
+            address.unwrap_or_default(),
+            kind.name(),
+            kind.danger()
+        );
+        line(&mut text, "in", &finding.place.id().to_string());
+        line(&mut text, "because", &finding.evidence);
+        line(&mut text, "you can", finding.advice());
+    }
+    text
 }
 
 /// An address that nothing records.

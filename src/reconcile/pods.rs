@@ -1,15 +1,20 @@
 //! PURE: what the pods of a cluster prove about the records.
 //!
 //! Pods stream by; kept is only what a record asks for: the pods that records name, and pods that
-//! show a recorded address which no record of their own explains.
+//! show a recorded address, or one of a pool's range, which no record of their own explains.
+
+mod loose;
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
+use super::foreign::{self, Suspects};
 use super::records::{RecordId, Records};
 use crate::ip::IpRange;
 use crate::pod::{Finished, PodRef, PodState};
 use crate::record::decode::SeenPod;
+
+pub use loose::{Loose, Showing};
 
 /// What is kept of the pods.
 #[derive(Debug, Default)]
@@ -24,6 +29,10 @@ pub struct Pods {
     wide: Vec<IpRange>,
     /// Pods whose status proves nothing yet.
     unsettled: HashSet<PodRef>,
+    /// Addresses of pools that live pods show without a record of their own.
+    loose: Loose,
+    /// Pods that may be those of the Go program's controllers.
+    suspects: Suspects,
     /// How many pods were seen in all.
     total: usize,
 }
@@ -35,6 +44,8 @@ pub struct Sighting {
     pub pod: PodRef,
     /// Its uid.
     pub uid: Box<str>,
+    /// Whether it uses the address beyond doubt: a pod that is being deleted may have lost it.
+    pub settled: bool,
 }
 
 impl Pods {
@@ -49,29 +60,39 @@ impl Pods {
         Self {
             named: named.map(|pod| (pod, None)).collect(),
             wide: wide.filter(IpRange::is_wider_than_a_key).collect(),
+            loose: Loose::of(records),
             ..Self::default()
         }
     }
 
     /// Takes note of a pod.
     pub fn see(&mut self, records: &Records, seen: SeenPod) {
-        let SeenPod { pod, state } = seen;
+        let SeenPod { pod, mut state } = seen;
+        self.suspects.note(&pod);
         self.total = self.total.saturating_add(1);
         if state.may_run() {
             self.note_sightings(records, &pod, &state);
         }
         if let Some(known) = self.named.get_mut(&pod) {
+            state.status.forget_networks();
             *known = Some(state);
         }
     }
 
     fn note_sightings(&mut self, records: &Records, pod: &PodRef, state: &PodState) {
-        for shown in state.status.addresses() {
+        let shown = state.status.interfaces.iter().flat_map(|interface| {
+            let addresses = interface.addresses.iter();
+            addresses.map(move |address| (interface, *address))
+        });
+        for (interface, shown) in shown {
             let folded = self.wide.iter().filter_map(|range| range.folded(shown));
             let meant: Vec<IpAddr> = std::iter::once(shown).chain(folded).collect();
             let own = |id: RecordId| records.pod_of(id) == Some(pod);
             if meant.iter().any(|address| records.at(*address).any(own)) {
                 continue;
+            }
+            if state.is_settled() {
+                self.loose.note(pod, state, interface, shown);
             }
             for address in meant
                 .into_iter()
@@ -80,6 +101,7 @@ impl Pods {
                 let sighting = Sighting {
                     pod: pod.clone(),
                     uid: state.uid.clone(),
+                    settled: state.is_settled(),
                 };
                 self.sightings.entry(address).or_default().push(sighting);
                 self.sighted
@@ -93,7 +115,10 @@ impl Pods {
     /// Whether it matters that this pod has finished.
     #[must_use]
     pub fn ask_about(&self, seen: &SeenPod) -> bool {
-        self.named.contains_key(&seen.pod) || self.sighted.contains_key(&seen.state.uid)
+        self.named.contains_key(&seen.pod)
+            || self.sighted.contains_key(&seen.state.uid)
+            || self.loose.has(&seen.state.uid)
+            || foreign::is_suspect(&seen.pod)
     }
 
     /// Takes note that the pod of this uid has finished.
@@ -103,6 +128,8 @@ impl Pods {
         {
             state.finished = Some(finished);
         }
+        self.loose.forget(uid);
+        self.suspects.forget(pod);
         for address in self.sighted.remove(uid).unwrap_or_default() {
             if let Some(sightings) = self.sightings.get_mut(&address) {
                 sightings.retain(|sighting| *sighting.uid != *uid);
@@ -151,6 +178,18 @@ impl Pods {
     #[must_use]
     pub fn sightings(&self, address: IpAddr) -> &[Sighting] {
         self.sightings.get(&address).map_or(&[], Vec::as_slice)
+    }
+
+    /// Addresses of pools that live pods show without a record of their own.
+    #[must_use]
+    pub fn loose(&self) -> &Loose {
+        &self.loose
+    }
+
+    /// Pods that may be those of the Go program's controllers.
+    #[must_use]
+    pub fn suspects(&self) -> &Suspects {
+        &self.suspects
     }
 
     /// How many pods were seen in all, named by a record or not.

@@ -114,6 +114,12 @@ impl Records {
         })
     }
 
+    /// All addresses that records speak of, each with its records.
+    pub fn by_address(&self) -> impl Iterator<Item = (IpAddr, &[(IpAddr, RecordId)])> {
+        let chunks = self.by_address.chunk_by(|a, b| a.0 == b.0);
+        chunks.filter_map(|chunk| Some((chunk.first()?.0, chunk)))
+    }
+
     /// All records that speak of an address.
     pub fn at(&self, address: IpAddr) -> impl Iterator<Item = RecordId> + '_ {
         let start = self

@@ -4,6 +4,7 @@ mod ascii;
 mod colour;
 mod counts;
 mod escape;
+mod found;
 mod pools;
 mod remarks;
 mod structured;
@@ -17,13 +18,17 @@ use serde::{Deserialize, Serialize};
 
 use super::apply::{Applied, Outcome};
 use super::audit::{Action, Audit, Verdict};
+use super::findings::Kind;
 use super::nodes::Nodes;
 use super::plan::{Plan, Scope};
 use super::records::{RecordId, Records};
-use super::{Mode, Run, Settings};
+use super::repair::{Outcome as RepairOutcome, Repaired};
+use super::snapshot::Snapshot;
+use super::{Mode, Repairs, Run, Settings};
 
 pub use colour::Colours;
 pub use escape::escape;
+pub use found::FindingRow;
 
 /// How the report is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -70,6 +75,9 @@ pub struct Report<'a> {
     plan: &'a Plan,
     applied: Option<&'a Applied>,
     forgotten: Option<&'a str>,
+    snapshot: &'a Snapshot,
+    repaired: &'a Repaired,
+    repairs: Repairs,
     scope: &'a Scope,
     notes: &'a [String],
     nodes: &'a Nodes,
@@ -123,6 +131,10 @@ pub struct Summary {
     pub not_started: usize,
     /// Reservations that were put back.
     pub restored: usize,
+    /// Findings of two pods with one address, or about to have one, that are not repaired.
+    pub conflicts: usize,
+    /// Findings that were repaired.
+    pub repaired: usize,
 }
 
 /// One record in the report.
@@ -170,6 +182,9 @@ impl<'a> Report<'a> {
             plan: &run.plan,
             applied: run.applied.as_ref(),
             forgotten: run.forgotten.as_deref(),
+            snapshot: &run.snapshot,
+            repaired: &run.repaired,
+            repairs: settings.repairs,
             scope: &settings.scope,
             notes: &run.snapshot.notes,
             nodes: &run.snapshot.nodes,
@@ -206,9 +221,17 @@ impl<'a> Report<'a> {
         let problems = self
             .applied
             .is_some_and(|applied| !applied.problems.is_empty());
+        let unrepaired = self.repairs().any(|outcome| {
+            matches!(
+                outcome,
+                RepairOutcome::Failed(_) | RepairOutcome::NotStarted
+            )
+        });
+        let unsure = self.repairs == Repairs::On && self.snapshot.unsure.is_some();
+        let wrong = problems || unrepaired || unsure || self.forgotten.is_some();
         if self.plan.refusal.is_some() {
             Conclusion::Refused
-        } else if failed > 0 || not_started > 0 || problems || self.forgotten.is_some() {
+        } else if failed > 0 || not_started > 0 || wrong {
             Conclusion::Incomplete
         } else {
             Conclusion::Completed
@@ -231,7 +254,7 @@ impl<'a> Report<'a> {
     }
 
     /// Records that are no ordinary use.
-    pub fn findings(&self) -> impl Iterator<Item = Row<'a>> + '_ {
+    pub fn odd_rows(&self) -> impl Iterator<Item = Row<'a>> + '_ {
         let odd = self
             .ids()
             .filter(|id| self.audit.verdict(*id).action() != Action::Keep);
@@ -337,6 +360,11 @@ impl<'a> Report<'a> {
             failed: count(|outcome| matches!(outcome, Outcome::Failed(_))),
             not_started: count(|outcome| matches!(outcome, Outcome::NotStarted)),
             restored: self.applied.map_or(0, |applied| applied.restored.len()),
+            conflicts: self.count_findings(Kind::is_conflict),
+            repaired: self
+                .repairs()
+                .filter(|done| **done == RepairOutcome::Repaired)
+                .count(),
         }
     }
 }

@@ -22,6 +22,7 @@ use crate::api::{MAX_LABEL, NODE_LABEL};
 use crate::node::{NodeState, OUT_OF_SERVICE};
 use crate::pod::{
     Finished, MIRROR_KEY, NetworkStatus, PodRef, PodState, RECONCILE_KEY, STATUS_KEYS, Sandbox,
+    Stage,
 };
 
 type Annotations<'a> = HashMap<Cow<'a, str>, Cow<'a, str>>;
@@ -318,6 +319,16 @@ fn first_seen(text: &str) -> Mark {
     Mark::parse(text).unwrap_or(nothing)
 }
 
+/// Reads which object it is.
+#[must_use]
+pub fn id(object: &serde_json::Value) -> Option<ObjectId> {
+    let text = |pointer| object.pointer(pointer)?.as_str();
+    Some(ObjectId {
+        namespace: text("/metadata/namespace").unwrap_or_default().into(),
+        name: text("/metadata/name")?.into(),
+    })
+}
+
 /// Reads a pod, whole or metadata only.
 pub fn pod(json: &[u8]) -> Result<SeenPod, serde_json::Error> {
     let Object {
@@ -345,6 +356,10 @@ pub fn pod(json: &[u8]) -> Result<SeenPod, serde_json::Error> {
         mirror: metadata.annotation(MIRROR_KEY).is_some(),
         sandbox: status.as_ref().map(PodStatus::sandbox).unwrap_or_default(),
         node: spec.and_then(|spec| non_empty(spec.node_name)),
+        stage: match status.as_ref().map(|status| &*status.phase) {
+            Some("Running") => Stage::Running,
+            _ => Stage::Other,
+        },
         finished: status.and_then(|status| Finished::from_phase(&status.phase)),
         status: network,
     };

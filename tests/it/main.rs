@@ -7,6 +7,7 @@
     reason = "a test ends with a panic"
 )]
 
+mod audit;
 mod brakes;
 mod callers;
 mod cli;

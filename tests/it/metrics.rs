@@ -18,7 +18,7 @@ const USER: &str =
     "basic_auth_users: {me: $2a$04$uCRbPkwt5LAgViY1WyIlI.71sAz1OhDatvGyRIGaaZFTpA40f2CQC}";
 
 /// What is known after a run has released the orphans of [`fill`].
-const AFTER_RELEASE: [(&str, f64); 17] = [
+const AFTER_RELEASE: [(&str, f64); 20] = [
     (
         "released_records{kind=\"Allocation\",reason=\"PodGone\"}",
         1.0,
@@ -45,6 +45,9 @@ const AFTER_RELEASE: [(&str, f64); 17] = [
         1.0,
     ),
     ("conflicts{kind=\"UsedByAnother\"}", 1.0),
+    ("conflicts{kind=\"Unrecorded\"}", 0.0),
+    ("defects{kind=\"Malformed\"}", 1.0),
+    ("defects{kind=\"MissingEntry\"}", 0.0),
     ("brake_refusals{reason=\"NoPods\"}", 0.0),
     ("write_failures{kind=\"Allocation\"}", 0.0),
     ("not_started_records", 0.0),
@@ -104,7 +107,7 @@ async fn a_run_pushes_what_it_saw_and_did() {
         let run = reconciler(cluster.kubeconfig()).env("IP_RECONCILER_METRICS_PUSH", gateway.url());
         run.args(arguments).output()
     };
-    let dry = run(["--dry-run", "--detailed-exitcode"]).await.expect(3);
+    let dry = run(["--dry-run", "--detailed-exitcode"]).await.expect(5);
     assert!(!dry.stderr.contains("metrics"), "{dry:#?}");
     let scrape = gateway.scrape().await;
     scrape.expect("dry_run", 1.0);

@@ -36,6 +36,15 @@ impl Paint {
         }
     }
 
+    /// A finding of this danger: 1 and 2 are conflicts.
+    pub(super) fn of_danger(danger: u8) -> Self {
+        if danger <= 2 {
+            Self::Danger
+        } else {
+            Self::Warning
+        }
+    }
+
     fn style(self) -> Style {
         match self {
             Self::Heading => Style::new().bold(),

@@ -1,7 +1,7 @@
 //! PURE: a run in numbers, for its metrics.
 
-use super::{Action, Outcome, RecordId, Report};
-use crate::metrics::{CONFLICTS, Counts, PoolUse, View};
+use super::{Action, Kind, Outcome, RecordId, RepairOutcome, Report};
+use crate::metrics::{Counts, PoolUse, View};
 
 impl Report<'_> {
     /// Counts what the metrics of the run say.
@@ -17,9 +17,6 @@ impl Report<'_> {
                 Action::Keep | Action::Warn | Action::Wait => &mut view.held,
             };
             *found.entry(label).or_default() += 1;
-            if CONFLICTS.contains(&verdict.name()) {
-                *view.conflicts.entry(verdict.name()).or_default() += 1;
-            }
             match self.outcome(id) {
                 Some(Outcome::Released) => *counts.released.entry(label).or_default() += 1,
                 Some(Outcome::Failed(_)) => *counts.failures.entry(kind(id)).or_default() += 1,
@@ -27,6 +24,18 @@ impl Report<'_> {
                 Some(Outcome::AlreadyGone | Outcome::Changed | Outcome::KeptWithEntry) | None => {}
             }
         }
+        for kind in Kind::ALL {
+            let tally = if kind.is_conflict() {
+                &mut view.conflicts
+            } else {
+                &mut view.defects
+            };
+            tally.insert(kind.name(), self.count_findings(|other| other == kind));
+        }
+        let unrepaired = self
+            .repairs()
+            .filter(|done| matches!(done, RepairOutcome::Failed(_)));
+        *counts.failures.entry("Repair").or_default() += unrepaired.count();
         if let Some(applied) = self.applied {
             *counts.failures.entry("Restore").or_default() += applied.problems.len();
         }

@@ -41,6 +41,7 @@ impl Report<'_> {
         self.notes
             .iter()
             .cloned()
+            .chain(self.snapshot.unsure.clone())
             .chain(unsure)
             .chain(refusal)
             .chain(problems)

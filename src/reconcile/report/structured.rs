@@ -6,7 +6,7 @@ use serde::ser::{Serialize, SerializeSeq, Serializer};
 
 use super::ascii::Ascii;
 use super::pools::PoolRow;
-use super::{Conclusion, Cost, Mode, Report, Source, Summary};
+use super::{Conclusion, Cost, FindingRow, Mode, Report, Source, Summary};
 
 /// The version of the report's format; it changes when a member changes its meaning.
 const API_VERSION: &str = "report.whereabouts.cni.cncf.io/v1alpha1";
@@ -26,6 +26,7 @@ struct Document<'a> {
     cost: &'a Cost,
     remarks: Vec<String>,
     pools: Vec<PoolRow<'a>>,
+    findings: Vec<FindingRow<'a>>,
     records: RecordList<'a>,
 }
 
@@ -65,6 +66,7 @@ impl<'a> Document<'a> {
             cost: &report.cost,
             remarks: report.remarks().collect(),
             pools: report.pool_rows(),
+            findings: report.findings().collect(),
             records: RecordList(report),
         }
     }

@@ -37,24 +37,72 @@ pub(super) fn print(
     }
     table.set_header(header);
     // One for each line: a cell has no line break.
-    let mut styles = vec![Paint::Heading];
-    for row in report.findings() {
-        styles.push(Paint::of(&row));
+    let mut paints = vec![Paint::Heading];
+    for row in report.odd_rows() {
+        paints.push(Paint::of(&row));
         table.add_row(cells(&row, width));
     }
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 3));
-    }
-    if styles.len() > 1 {
-        for (line, style) in table.lines().zip(styles) {
-            writeln!(out, "{}", colours.paint(style, line.trim_end()))?;
-        }
-        writeln!(out)?;
-    }
+    print_lines(table, &paints, colours, out)?;
+    print_findings(report, width, colours, out)?;
     for remark in report.remarks() {
         writeln!(out, "{}", escape(&remark))?;
     }
     writeln!(out, "{}", sentence(report))
+}
+
+/// Prints a table, if it has any rows.
+fn print_lines(
+    mut table: Table,
+    paints: &[Paint],
+    colours: Colours,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 3));
+    }
+    if table.row_count() > 0 {
+        for (line, paint) in table.lines().zip(paints) {
+            writeln!(out, "{}", colours.paint(*paint, line.trim_end()))?;
+        }
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+fn print_findings(
+    report: &Report<'_>,
+    width: Width,
+    colours: Colours,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    let mut header = vec!["DANGER", "FINDING", "ADDRESS", "IN", "PODS", "REPAIR"];
+    if width == Width::Wide {
+        header.extend(["REASON", "YOU CAN"]);
+    }
+    table.set_header(header);
+    let mut paints = vec![Paint::Heading];
+    for row in report.findings() {
+        paints.push(Paint::of_danger(row.danger));
+        let or_dash = |text: &str| match text {
+            "" => "-".to_owned(),
+            text => escape(text).into_owned(),
+        };
+        let mut cells = vec![
+            row.danger.to_string(),
+            row.kind.to_owned(),
+            or_dash(row.address.as_deref().unwrap_or_default()),
+            or_dash(&format!("{}/{}", row.namespace, row.name)),
+            or_dash(&row.pods.join(", ")),
+            or_dash(row.repair.unwrap_or_default()),
+        ];
+        if width == Width::Wide {
+            cells.extend([or_dash(&row.reason), row.advice.to_owned()]);
+        }
+        table.add_row(cells);
+    }
+    print_lines(table, &paints, colours, out)
 }
 
 fn cells(row: &Row<'_>, width: Width) -> Vec<String> {
@@ -136,7 +184,7 @@ fn sentence(report: &Report<'_>) -> String {
 
 /// One line for each orphan, as `resource/namespace/name[/offset]`.
 pub(super) fn print_names(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
-    for row in report.findings().filter(|row| row.result.is_some()) {
+    for row in report.odd_rows().filter(|row| row.result.is_some()) {
         let resource = if row.offset.is_some() {
             POOLS
         } else {

@@ -3,16 +3,17 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::Snapshot;
+use super::documents::{Document, parse_documents};
 use crate::pod::PodRef;
 use crate::reconcile::explain::Target;
+use crate::reconcile::foreign::{self, Part};
 use crate::reconcile::pods::Pods;
 use crate::reconcile::records::Records;
 use crate::record::decode;
@@ -48,13 +49,6 @@ pub enum FileError {
     Absent(&'static str),
 }
 
-/// One object or list of a dump.
-struct Document {
-    /// Where it stands, for messages.
-    place: String,
-    value: Value,
-}
-
 /// The kinds that a snapshot is made of; others are only skipped over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
@@ -62,6 +56,10 @@ enum Kind {
     Reservation,
     Pod,
     Node,
+    /// Need not be there.
+    Definition,
+    /// Need not be there.
+    CronJob,
 }
 
 impl Kind {
@@ -74,6 +72,10 @@ impl Kind {
             "OverlappingRangeIPReservation" if ours => Some(Self::Reservation),
             "Pod" if api_version == "v1" => Some(Self::Pod),
             "Node" if api_version == "v1" => Some(Self::Node),
+            "NetworkAttachmentDefinition" if api_version == "k8s.cni.cncf.io/v1" => {
+                Some(Self::Definition)
+            }
+            "CronJob" if api_version == "batch/v1" => Some(Self::CronJob),
             _ => None,
         }
     }
@@ -143,64 +145,6 @@ fn read(path: &Path) -> std::io::Result<String> {
         return Err(std::io::Error::other("it is larger than 1 GiB"));
     }
     Ok(text)
-}
-
-/// Parses JSON texts one after the other, or YAML documents.
-///
-/// # Errors
-/// When a part of it is neither, or is cut off.
-fn parse_documents(text: &str) -> Result<Vec<Document>, String> {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let is_json = text.trim_start().starts_with('{');
-    let values: Vec<Value> = if is_json {
-        let parsed: Result<_, _> = serde_json::Deserializer::from_str(text)
-            .into_iter::<Value>()
-            .collect();
-        parsed.map_err(|error| format!("not complete JSON: {error}"))?
-    } else {
-        if !text.is_empty() && !text.ends_with('\n') {
-            return Err("it does not end with a line break: it is cut off".to_owned());
-        }
-        let documents = serde_yaml::Deserializer::from_str(text);
-        let parsed: Result<Vec<_>, _> = documents.map(serde_yaml::Value::deserialize).collect();
-        let parsed = parsed.map_err(|error| format!("not YAML: {error}"))?;
-        parsed
-            .into_iter()
-            .map(yaml_to_json)
-            .collect::<Result<_, _>>()?
-    };
-    let documents = values
-        .into_iter()
-        .enumerate()
-        .filter(|(_, value)| !value.is_null());
-    Ok(documents
-        .map(|(at, value)| Document {
-            place: format!("document {}", at + 1),
-            value,
-        })
-        .collect())
-}
-
-/// YAML allows keys that are no strings, such as the offsets of a pool without quotes.
-fn yaml_to_json(value: serde_yaml::Value) -> Result<Value, String> {
-    use serde_yaml::Value as Yaml;
-    match value {
-        Yaml::Sequence(items) => items.into_iter().map(yaml_to_json).collect(),
-        Yaml::Mapping(members) => {
-            let member = |(key, value)| {
-                let key = match key {
-                    Yaml::String(key) => key,
-                    Yaml::Number(key) => key.to_string(),
-                    Yaml::Bool(key) => key.to_string(),
-                    other => return Err(format!("not a Kubernetes object: the key {other:?}")),
-                };
-                Ok((key, yaml_to_json(value)?))
-            };
-            members.into_iter().map(member).collect()
-        }
-        Yaml::Tagged(tagged) => yaml_to_json(tagged.value),
-        scalar => serde_json::to_value(scalar).map_err(|error| error.to_string()),
-    }
 }
 
 impl Objects {
@@ -356,6 +300,36 @@ impl Objects {
         for (name, state) in self.decoded(Kind::Node, decode::node)? {
             snapshot.nodes.see(name, state);
         }
+        for object in self.decoded(Kind::Definition, whole)? {
+            if let Some(id) = decode::id(&object) {
+                snapshot.networks.see(&id, &object);
+            }
+        }
+        snapshot.notes.extend(self.go_program()?);
         Ok(snapshot)
     }
+
+    /// Which parts of the Go program run that free addresses.
+    fn go_program(&self) -> Result<BTreeSet<String>, FileError> {
+        let mut remarks = BTreeSet::new();
+        let mut see = |place: &str, object: &Value, part: Option<Part>| {
+            if let (Some(part), Some(id)) = (part, decode::id(object)) {
+                remarks.insert(part.remark(&format!("{place} {id}")));
+            }
+        };
+        for object in self.decoded(Kind::Pod, whole)? {
+            let pod = decode::id(&object).and_then(|id| PodRef::parse(&id.to_string()));
+            if pod.is_some_and(|pod| foreign::is_suspect(&pod)) {
+                see("pod", &object, foreign::of_pod(&object));
+            }
+        }
+        for object in self.decoded(Kind::CronJob, whole)? {
+            see("CronJob", &object, foreign::of_cron_job(&object));
+        }
+        Ok(remarks)
+    }
+}
+
+fn whole(json: &[u8]) -> Result<Value, serde_json::Error> {
+    serde_json::from_slice(json)
 }

@@ -7,6 +7,7 @@ use kube::api::{GetParams, ListParams};
 use kube::core::Request;
 use kube::core::Resource;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::Snapshot;
 use super::list::{List, all_of};
@@ -183,9 +184,7 @@ pub async fn read_node(client: &Client, node: &str) -> Result<Option<NodeState>,
         object: node,
     };
     let request = Request::new(Node::url_path(&(), None)).get(node, &GetParams::default());
-    let read = client
-        .call::<Box<serde_json::value::RawValue>>(&call, request)
-        .await;
+    let read = client.call::<Box<RawValue>>(&call, request).await;
     match read {
         Ok(json) => decode::node(json.get().as_bytes())
             .map(|(_, state)| Some(state))
@@ -195,10 +194,10 @@ pub async fn read_node(client: &Client, node: &str) -> Result<Option<NodeState>,
     }
 }
 
-/// Looks at one whole pod; `None` when there is none.
+/// Looks at one pod; `None` when there is none.
 pub async fn read_pod(client: &Client, pod: &PodRef) -> Result<Option<PodState>, CallError> {
     let state = |json: &[u8]| decode::pod(json).map(|seen| seen.state);
-    get_pod(client, pod, state).await
+    read_part(client, pod, state).await
 }
 
 /// Looks at some pods once more, for the sake of a person who asks about them.
@@ -208,33 +207,46 @@ pub async fn read_evidence(
 ) -> Result<HashMap<PodRef, Evidence>, CallError> {
     let mut all = HashMap::new();
     for pod in pods {
-        if let Some(evidence) = get_pod(client, &pod, evidence::read).await? {
+        if let Some(evidence) = read_part(client, &pod, evidence::read).await? {
             all.insert(pod, evidence);
         }
     }
     Ok(all)
 }
 
-async fn get_pod<T>(
+async fn read_part<T>(
     client: &Client,
     pod: &PodRef,
     decode: impl Fn(&[u8]) -> Result<T, serde_json::Error>,
 ) -> Result<Option<T>, CallError> {
     let object = pod.to_string();
-    let call = Call {
+    let Some(json) = read_whole_pod(client, pod).await? else {
+        return Ok(None);
+    };
+    decode(json.get().as_bytes())
+        .map(Some)
+        .map_err(|error| get_pod(&object).failed(Cause::Unreadable(error.into())))
+}
+
+fn get_pod(object: &str) -> Call<'_> {
+    Call {
         verb: "get",
         resource: PODS,
-        object: &object,
-    };
+        object,
+    }
+}
+
+/// Reads all of one pod; `None` when there is none.
+pub async fn read_whole_pod(
+    client: &Client,
+    pod: &PodRef,
+) -> Result<Option<Box<RawValue>>, CallError> {
+    let object = pod.to_string();
+    let call = get_pod(&object);
     let request = Request::new(Pod::url_path(&(), Some(pod.namespace())))
         .get(pod.name(), &GetParams::default());
-    let read = client
-        .call::<Box<serde_json::value::RawValue>>(&call, request)
-        .await;
-    match read {
-        Ok(json) => decode(json.get().as_bytes())
-            .map(Some)
-            .map_err(|error| call.failed(Cause::Unreadable(error.into()))),
+    match client.call::<Box<RawValue>>(&call, request).await {
+        Ok(json) => Ok(Some(json)),
         Err(error) if error.cause.is_not_found() => Ok(None),
         Err(error) => Err(error),
     }
@@ -250,9 +262,7 @@ pub async fn read_pool(client: &Client, pool: &ObjectId) -> Result<Option<PoolOb
     };
     let request = Request::new(IPPool::url_path(&(), Some(&pool.namespace)))
         .get(&pool.name, &GetParams::default());
-    let read = client
-        .call::<Box<serde_json::value::RawValue>>(&call, request)
-        .await;
+    let read = client.call::<Box<RawValue>>(&call, request).await;
     match read {
         Ok(json) => decode::pool(json.get().as_bytes())
             .map(Some)

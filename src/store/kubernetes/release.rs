@@ -89,8 +89,10 @@ pub(super) async fn collect(
     let mut doomed = BTreeSet::new();
     for entry in found.iter().flat_map(|found| &found.entries) {
         // The node that stands beside an id which was rewritten is none: it is the container's before.
+        // An entry that was put back for a pod may name no container at all.
+        let id = text_of(entry, "/id");
         let is_garbage =
-            entry.owner.node.as_deref() == Some(*node) && !valid.contains(&text_of(entry, "/id"));
+            entry.owner.node.as_deref() == Some(*node) && !id.is_empty() && !valid.contains(&id);
         if is_garbage && !is_claimed_elsewhere(store, range, network, entry).await? {
             doomed.insert((entry.key.clone(), entry.raw.clone()));
         }

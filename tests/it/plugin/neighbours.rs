@@ -288,3 +288,38 @@ async fn an_entry_whose_address_another_pod_has_claimed_is_given_up() {
         .expect(0);
     assert_eq!(addresses(&add.json()), ["10.0.0.2/24"]);
 }
+
+#[tokio::test]
+async fn a_repaired_entry_without_a_container_stays_until_its_pod_takes_it_over() {
+    let cluster = Cluster::lock().await;
+    let client = cluster.client();
+    let owner = json!({"id": "", "poduid": "uid-web", "nodename": "node-a"});
+    let entry = json!({"id": "", "podref": "default/web", "ifname": "net1", "owner": owner});
+    let pool = pool("kube-system", "10.0.0.0/24");
+    pool.raw_entry("7", entry.clone()).create(client).await;
+    let reserved = reservation("kube-system", "10.0.0.7", "default/web").ifname("net1");
+    reserved.container("").create(client).await;
+    let network = Network::new(&cluster, json!({"range": "10.0.0.0/24"}));
+    let valid = json!([{"containerID": "other", "ifname": "net1"}]);
+    let collecting = network.top("cni.dev/valid-attachments", valid);
+    call("GC", &collecting).run().await.expect(0);
+    call("DEL", &network)
+        .container("other")
+        .run()
+        .await
+        .expect(0);
+    assert_eq!(
+        entries(client, "kube-system", "10.0.0.0-24").await["7"],
+        entry
+    );
+    assert_eq!(reservations(client).await.len(), 1);
+    let add = call("ADD", &network).pod("default", "web").run().await;
+    assert_eq!(addresses(&add.expect(0).json()), ["10.0.0.7/24"]);
+    call("DEL", &network).run().await.expect(0);
+    assert!(
+        entries(client, "kube-system", "10.0.0.0-24")
+            .await
+            .is_empty()
+    );
+    assert!(reservations(client).await.is_empty());
+}
