@@ -98,6 +98,7 @@ impl Thought {
             pods,
             grace,
             notes: Vec::new(),
+            ..Snapshot::default()
         })
     }
 
