@@ -9,6 +9,7 @@ mod owners;
 mod protocol;
 mod refusals;
 mod restarts;
+mod rights;
 mod slices;
 
 use serde_json::{Value, json};
