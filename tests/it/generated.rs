@@ -26,7 +26,10 @@ fn generated_custom_resource_definitions_are_up_to_date() {
         let text = format!("# Generated from src/api by `make generate`.\n{yaml}");
         check(&path, &text);
         // The chart brings its own: Helm reads nothing outside of its folder.
-        check(&path.replace("manifests/", "manifests/helm/whereabouts/"), &text);
+        check(
+            &path.replace("manifests/", "manifests/helm/whereabouts/"),
+            &text,
+        );
     }
 }
 
@@ -47,13 +50,22 @@ fn generated_rights_of_the_chart_are_those_of_the_manifests() {
         let objects = &text[text.find("apiVersion:").unwrap()..];
         let is_right = |object: &&str| {
             let kinds = ["CronJob", "DaemonSet"];
-            !kinds.iter().any(|kind| object.contains(&format!("\nkind: {kind}\n")))
+            !kinds
+                .iter()
+                .any(|kind| object.contains(&format!("\nkind: {kind}\n")))
         };
         let rights: Vec<&str> = objects.split("\n---\n").filter(is_right).collect();
         let rights = rights.join("\n---\n");
         assert!(rights.contains("kind: ServiceAccount"), "{manifest}");
-        let rights = rights.replace("namespace: kube-system", "namespace: {{ .Values.namespace }}");
-        let end = if condition.is_empty() { "" } else { "{{- end }}\n" };
+        let rights = rights.replace(
+            "namespace: kube-system",
+            "namespace: {{ .Values.namespace }}",
+        );
+        let end = if condition.is_empty() {
+            ""
+        } else {
+            "{{- end }}\n"
+        };
         check(
             &format!("manifests/helm/whereabouts/templates/{template}"),
             &format!("# Generated from {manifest} by `make generate`.\n{condition}{rights}\n{end}"),

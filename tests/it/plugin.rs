@@ -2,6 +2,7 @@
 
 pub(crate) mod call;
 mod crowds;
+mod examples;
 mod faults;
 mod looks;
 mod neighbours;
