@@ -1,8 +1,8 @@
 # What a developer does here, by name; `make` alone lists it.
 #
 # Rust, Go, make and sh are all that is needed: the Kubernetes that the tests run against is built
-# from source, as tests/controlplane/go.mod pins it, and so are the CNI tools that call the plugin, as
-# tests/cni/go.mod pins them. The tests make network namespaces, for which they need root and `ip`.
+# from source, as tests/controlplane/go.mod pins it, and so are the CNI tools that call the plugin,
+# Helm and crane. The tests make network namespaces, for which they need root and `ip`.
 
 CARGO ?= cargo
 GO ?= go
@@ -82,8 +82,9 @@ lint: ## Check format, lints and documentation
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
 
 .PHONY: generate
-generate: ## Write the generated manifests anew
+generate: helm ## Write the generated manifests, the chart's and its golden output anew
 	UPDATE_GENERATED=1 $(CARGO) test --locked --test it generated
+	UPDATE_GENERATED=1 $(CARGO) test --locked --test it golden
 
 .PHONY: controlplane
 controlplane: $(all_tools) ## Build the Kubernetes of the tests (7 minutes on 2 cores, once)
