@@ -10,8 +10,14 @@ set -eu
 export LC_ALL=C
 
 folder=$1 name=$2 architecture=$3 archive=$4
+case ${name##*/} in
+*:*) ;;
+*)
+  echo "$0: $name names no tag: give NAME:TAG" >&2
+  exit 2
+  ;;
+esac
 dockerfile=$(dirname "$0")/../Dockerfile
-version=${name##*:}
 revision=${REVISION:-unknown}
 created=$(date -u -d "@${SOURCE_DATE_EPOCH:-0}" +%Y-%m-%dT%H:%M:%SZ)
 
@@ -37,6 +43,7 @@ labels() {
     sed -e "s/\${VERSION}/$version/" -e "s/\${REVISION}/$revision/" -e "s/\${CREATED}/$created/" | paste -sd, -
 }
 instruction() { sed -n "s/^$1 //p" "$dockerfile"; }
+version=$(instruction ARG | sed -n 's/^VERSION=//p')
 
 pack "$folder" >"$work/layer"
 diff_id=$(digest "$work/layer")
@@ -62,7 +69,7 @@ manifest=$(blob "$work/manifest")
 
 # The name as containerd and the kubelet write it in full.
 case $name in
-*/*/* | *.*/* | *:*/*) full=$name ;;
+*.*/* | *:*/* | localhost/*) full=$name ;;
 */*) full=docker.io/$name ;;
 *) full=docker.io/library/$name ;;
 esac
@@ -71,7 +78,7 @@ cat >"$work/layout/index.json" <<END
 {"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[\
 {"mediaType":"application/vnd.oci.image.manifest.v1+json",$manifest,\
 "platform":{"architecture":"$architecture","os":"linux"},\
-"annotations":{"io.containerd.image.name":"$full","org.opencontainers.image.ref.name":"$version"}}]}
+"annotations":{"io.containerd.image.name":"$full","org.opencontainers.image.ref.name":"${name##*:}"}}]}
 END
 printf '[{"Config":"%s","RepoTags":["%s"],"Layers":["%s"]}]\n' "$config_path" "$name" "$layer_path" \
   >"$work/layout/manifest.json"

@@ -117,6 +117,7 @@ fn its_programs_say_nothing_of_the_machine_that_built_them() {
 fn it_is_what_the_dockerfile_says() {
     let version = env!("CARGO_PKG_VERSION");
     let (_, config) = image();
+    assert_eq!(config["architecture"], architecture());
     let created = config["created"].as_str().unwrap();
     let config = &config["config"];
     assert_eq!(instructions("USER"), [config["User"].as_str().unwrap()]);
@@ -161,19 +162,32 @@ fn it_is_what_the_dockerfile_says() {
     assert_eq!(stages[1..], ["scratch"]);
 }
 
+fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+/// Packs a folder under a name, as `make image` does.
+fn pack(folder: &Path, name: &str, archive: &Path) -> Command {
+    let mut pack = Command::new(project("build/image.sh"));
+    pack.arg(folder).arg(name).arg(architecture()).arg(archive);
+    pack
+}
+
 #[test]
 fn the_same_programs_give_the_same_image() {
     let (root, config) = image();
+    let layout = unpack(&archive());
+    let manifest = read(&layout.path().join("manifest.json"));
     let folder = TempDir::new().unwrap();
+    let again = folder.path().join("again.tar");
+    let name = manifest[0]["RepoTags"][0].as_str().unwrap();
+    let mut pack = pack(root.path(), name, &again);
     let created = config["created"].as_str().unwrap();
     let seconds = succeed(Command::new("date").args(["-u", "+%s", "-d", created]));
-    let again = folder.path().join("again.tar");
-    let mut pack = Command::new(project("build/image.sh"));
-    let name = concat!("whereabouts:", env!("CARGO_PKG_VERSION"));
-    pack.arg(root.path())
-        .arg(name)
-        .arg(config["architecture"].as_str().unwrap())
-        .arg(&again);
     let revision = &config["config"]["Labels"]["org.opencontainers.image.revision"];
     pack.env("REVISION", revision.as_str().unwrap())
         .env("SOURCE_DATE_EPOCH", seconds.trim())
@@ -189,6 +203,35 @@ fn the_same_programs_give_the_same_image() {
     }
     succeed(&mut pack);
     assert!(fs::read(&again).unwrap() == fs::read(archive()).unwrap());
+}
+
+#[test]
+fn runtimes_are_told_the_name_in_full() {
+    let folder = TempDir::new().unwrap();
+    let root = folder.path().join("root");
+    fs::create_dir(&root).unwrap();
+    fs::write(root.join("program"), "").unwrap();
+    let packed = folder.path().join("packed.tar");
+    for (name, full) in [
+        ("whereabouts:0.1.0", "docker.io/library/whereabouts:0.1.0"),
+        ("me/whereabouts:1", "docker.io/me/whereabouts:1"),
+        ("quay.io/me/whereabouts:1", "quay.io/me/whereabouts:1"),
+        (
+            "localhost:5000/whereabouts:1",
+            "localhost:5000/whereabouts:1",
+        ),
+    ] {
+        succeed(&mut pack(&root, name, &packed));
+        let layout = unpack(&packed);
+        let index = read(&layout.path().join("index.json"));
+        let annotations = &index["manifests"][0]["annotations"];
+        assert_eq!(annotations["io.containerd.image.name"], full);
+    }
+    let output = pack(&root, "localhost:5000/whereabouts", &packed).output();
+    let output = output.unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(errors.contains("names no tag: give NAME:TAG"), "{errors}");
+    assert_eq!(output.status.code(), Some(2));
 }
 
 /// A registry on this machine, for as long as the value lives, and its address.

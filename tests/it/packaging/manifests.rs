@@ -69,6 +69,27 @@ async fn one_command_installs_everything_and_may_be_repeated() {
     );
 }
 
+/// Both are installed while nodes move from one to the other.
+#[test]
+fn objects_of_the_go_program_are_left_alone() {
+    let theirs = [
+        ("ServiceAccount", "whereabouts"),
+        ("ClusterRole", "whereabouts-cni"),
+        ("ClusterRoleBinding", "whereabouts"),
+        ("DaemonSet", "whereabouts"),
+        ("ConfigMap", "whereabouts-config"),
+        ("Deployment", "whereabouts-reconciler"),
+        ("Deployment", "whereabouts-controller"),
+    ];
+    for file in ["manifests/daemonset.yaml", "cronjob.yaml"] {
+        let ours = objects(&fs::read_to_string(project(file)).unwrap());
+        for (kind, name) in theirs {
+            let id = (kind.to_owned(), name.to_owned());
+            assert!(!ours.contains_key(&id), "{kind} {name} in {file}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn the_image_is_named_in_one_place() {
     let cluster = Cluster::lock().await;
