@@ -37,7 +37,7 @@ fn read(path: &Path) -> Value {
 }
 
 /// The image's files as a container sees them, and its configuration.
-fn image() -> (TempDir, Value) {
+pub(super) fn image() -> (TempDir, Value) {
     let layout = unpack(&archive());
     let manifest = read(&layout.path().join("manifest.json"));
     let blob = |path: &Value| layout.path().join(path.as_str().unwrap());

@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{objects, project};
+use super::image::image;
+use super::{objects, project, succeed};
 use crate::support::cluster::Cluster;
 use crate::support::control_plane::Options;
 
@@ -129,6 +131,66 @@ async fn the_image_is_named_in_one_place() {
     assert_eq!(images(&root()), [IMAGE, IMAGE]);
     let other = "registry.example.com/whereabouts:9.9.9";
     assert_eq!(images(&folder.path().display().to_string()), [other, other]);
+}
+
+/// A variable of the DaemonSet, with what the kubelet would put in.
+fn variable(of: &Value) -> (&str, &str) {
+    let value = match of.pointer("/valueFrom/fieldRef/fieldPath") {
+        None => of["value"].as_str().unwrap(),
+        Some(path) if path == "spec.nodeName" => "node-a",
+        Some(path) => {
+            assert_eq!(path, "metadata.namespace");
+            "kube-system"
+        }
+    };
+    (of["name"].as_str().unwrap(), value)
+}
+
+/// What the image and the manifest say of each other: paths, variables and the probes' command.
+#[test]
+fn the_image_installs_the_plugin_as_the_manifest_says() {
+    let manifest = fs::read_to_string(project("manifests/daemonset.yaml")).unwrap();
+    let objects = objects(&manifest);
+    let spec = &objects[&("DaemonSet".to_owned(), "whereabouts-node".to_owned())]["spec"];
+    let container = &spec["template"]["spec"]["containers"][0];
+    let (root, _) = image();
+    let inside = |path: &str| root.path().join(path.trim_start_matches('/'));
+    for mount in container["volumeMounts"].as_array().unwrap() {
+        fs::create_dir_all(inside(mount["mountPath"].as_str().unwrap())).unwrap();
+    }
+    let account = inside("/var/run/secrets/kubernetes.io/serviceaccount");
+    fs::create_dir_all(&account).unwrap();
+    fs::write(account.join("token"), "a token").unwrap();
+    fs::write(account.join("ca.crt"), "an authority").unwrap();
+
+    let run = |command: &Value, more: &[&str]| {
+        let words = command.as_array().unwrap().iter();
+        let mut chroot = Command::new("chroot");
+        chroot.env_clear().arg(root.path());
+        chroot
+            .args(words.map(|word| word.as_str().unwrap()))
+            .args(more);
+        chroot.env("PATH", std::env::var_os("PATH").unwrap());
+        chroot.env("KUBERNETES_SERVICE_HOST", "10.96.0.1");
+        chroot.envs(container["env"].as_array().unwrap().iter().map(variable));
+        chroot
+    };
+    let probe = &container["readinessProbe"]["exec"]["command"];
+    assert!(!run(probe, &[]).status().unwrap().success());
+    succeed(&mut run(&container["command"], &["--once"]));
+    succeed(&mut run(probe, &[]));
+
+    let program = |path: &str| fs::read(inside(path)).unwrap();
+    assert!(program("/host/opt/cni/bin/whereabouts") == program("/whereabouts"));
+    let written = inside("/host/etc/cni/net.d/whereabouts.d");
+    let flat = fs::read_to_string(written.join("whereabouts.conf")).unwrap();
+    let flat: Value = serde_json::from_str(&flat).unwrap();
+    let path = "/etc/cni/net.d/whereabouts.d/whereabouts.kubeconfig";
+    assert_eq!(flat["kubernetes"]["kubeconfig"], path);
+    let kubeconfig = fs::read_to_string(inside("/host").join(&path[1..])).unwrap();
+    assert!(kubeconfig.contains("a token"), "{kubeconfig}");
+    let node = fs::read_to_string(written.join("nodename")).unwrap();
+    assert_eq!(node.trim_end(), "node-a");
 }
 
 #[test]
