@@ -1,8 +1,8 @@
 # What a developer does here, by name; `make` alone lists it.
 #
 # Rust, Go, make and sh are all that is needed: the Kubernetes that the tests run against is built
-# from source, as tests/controlplane/go.mod pins it, and so are the CNI tools that call the plugin, as
-# tests/cni/go.mod pins them. The tests make network namespaces, for which they need root and `ip`.
+# from source, as tests/controlplane/go.mod pins it, and so are the CNI tools that call the plugin,
+# Helm and crane. The tests make network namespaces, for which they need root and `ip`.
 
 CARGO ?= cargo
 GO ?= go
@@ -30,9 +30,34 @@ help: ## List what make can do
 build: ## Build the programs: target/release/ip-reconciler and whereabouts
 	$(CARGO) build --locked --release
 
+# Linked with everything they need, and without the paths of the machine that built them.
+host := $(shell rustc -vV | sed -n 's/^host: //p')
+sysroot := $(shell rustc --print sysroot)
+static_flags := -C target-feature=+crt-static --remap-path-prefix=$(CURDIR)=/src \
+	--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo --remap-path-prefix=$(sysroot)=/rust
+
 .PHONY: static
-static: ## Build both programs statically linked, for images
-	RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --locked --release --target $(shell rustc -vV | sed -n 's/^host: //p')
+static: ## Build the programs statically linked, for images
+	RUSTFLAGS="$(static_flags)" $(CARGO) build --locked --release --target $(host)
+
+# What the image holds: the programs of Cargo.toml, and nothing else.
+programs := $(shell sed -n '/^\[\[bin\]\]/,/^path/s/^name = "\(.*\)"/\1/p' Cargo.toml)
+version := $(shell sed -n 's/^version = "\(.*\)"/\1/p;T;q' Cargo.toml)
+architecture := $(patsubst aarch64%,arm64,$(patsubst x86_64%,amd64,$(host)))
+
+IMAGE ?= whereabouts:$(version)
+
+.PHONY: image
+image: image-root ## Build the image as an archive, without any engine: target/image/whereabouts.tar
+	REVISION=$${REVISION:-$$(git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null)} \
+	SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct 2>/dev/null)} \
+	build/image.sh target/image/root $(IMAGE) $(architecture) target/image/whereabouts.tar
+
+.PHONY: image-root
+image-root: static
+	rm -rf target/image/root
+	mkdir -p target/image/root
+	install -m 0555 $(programs:%=target/$(host)/release/%) target/image/root
 
 .PHONY: demo
 demo: demo-build ## Watch the program clean up after a crashed node, on a real control plane
@@ -47,7 +72,7 @@ demo-build: $(demo_tools)
 	$(CARGO) build --locked --release --bin ip-reconciler --example controlplane
 
 .PHONY: test
-test: controlplane cni iproute monitoring ## Run all tests (as root)
+test: controlplane cni iproute monitoring image crane helm ## Run all tests (as root)
 	$(CARGO) test --locked
 
 .PHONY: lint
@@ -57,8 +82,9 @@ lint: ## Check format, lints and documentation
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
 
 .PHONY: generate
-generate: ## Write the generated manifests anew
+generate: helm ## Write the generated manifests, the chart's and its golden output anew
 	UPDATE_GENERATED=1 $(CARGO) test --locked --test it generated
+	UPDATE_GENERATED=1 $(CARGO) test --locked --test it golden
 
 .PHONY: controlplane
 controlplane: $(all_tools) ## Build the Kubernetes of the tests (7 minutes on 2 cores, once)
@@ -73,6 +99,12 @@ iproute:
 
 .PHONY: monitoring
 monitoring: $(addprefix target/monitoring/,promtool pushgateway) ## Build the Prometheus tools of the tests (5 minutes, once)
+
+.PHONY: crane
+crane: target/crane/crane ## Build crane, which the tests read the image with (a few seconds, once)
+
+.PHONY: helm
+helm: target/helm/helm ## Build Helm, which the tests install the chart with (a minute, once)
 
 .PHONY: clean
 clean: ## Remove everything that was built, the Kubernetes of the tests too
@@ -109,3 +141,13 @@ target/monitoring/%: tests/monitoring/%/go.mod tests/monitoring/%/go.sum
 
 target/monitoring/promtool: package = github.com/prometheus/prometheus/cmd/promtool
 target/monitoring/pushgateway: package = github.com/prometheus/pushgateway
+
+target/crane/crane target/helm/helm:
+	@echo "Building $(@F) (only this time)"
+	@CGO_ENABLED=0 $(GO) -C tests/$(@F) build -trimpath -o ../../$@ -ldflags "-s -w" $(package)
+	@touch $@
+
+target/crane/crane: tests/crane/go.mod tests/crane/go.sum
+target/crane/crane: package = github.com/google/go-containerregistry/cmd/crane
+target/helm/helm: tests/helm/go.mod tests/helm/go.sum
+target/helm/helm: package = helm.sh/helm/v4/cmd/helm

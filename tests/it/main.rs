@@ -18,6 +18,7 @@ mod grace;
 mod install;
 mod metrics;
 mod nodes;
+mod packaging;
 mod plugin;
 mod races;
 mod random;

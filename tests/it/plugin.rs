@@ -2,6 +2,7 @@
 
 pub(crate) mod call;
 mod crowds;
+mod examples;
 mod faults;
 mod looks;
 mod neighbours;
@@ -9,6 +10,7 @@ mod owners;
 mod protocol;
 mod refusals;
 mod restarts;
+mod rights;
 mod slices;
 
 use serde_json::{Value, json};

@@ -31,6 +31,11 @@ impl Network {
         Network(json!({"cniVersion": "1.1.0", "name": "lan", "type": "macvlan", "ipam": ipam}))
     }
 
+    /// A network with exactly this configuration.
+    pub(super) fn of(config: Value) -> Network {
+        Network(config)
+    }
+
     /// With another member of `ipam`.
     pub(crate) fn with(&self, member: &str, value: Value) -> Network {
         let mut network = self.clone();

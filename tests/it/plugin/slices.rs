@@ -10,7 +10,7 @@ use crate::support::run::reconciler;
 
 const SLICES: &str = "/apis/whereabouts.cni.cncf.io/v1alpha1/namespaces/kube-system/nodeslicepools";
 
-async fn cut(cluster: &Cluster, name: &str, slices: &[(&str, &str)]) {
+pub(super) async fn cut(cluster: &Cluster, name: &str, slices: &[(&str, &str)]) {
     let slices: Vec<Value> = slices
         .iter()
         .map(|(node, range)| json!({"nodeName": node, "sliceRange": range}))
