@@ -19,7 +19,7 @@ use crate::log;
 use crate::metrics::Counts;
 use crate::reconcile::explain::{Target, Unknown};
 use crate::reconcile::report::{Conclusion, Cost, Report, Source, escape};
-use crate::reconcile::snapshot::{FileError, ReadStep, read_files};
+use crate::reconcile::snapshot::{FileError, ReadStep, read_evidence, read_files};
 use crate::reconcile::stop::Stop;
 use crate::reconcile::{self, Mode, Run, Settings};
 use options::{Command, Options};
@@ -152,7 +152,11 @@ async fn reconcile_and_report(options: &Options, counts: &mut Counts) -> Result<
         bytes_received: traffic.1,
     };
     if !options.snapshot.is_empty() {
-        let run = reconcile::judge(read_files(&options.snapshot)?, &settings);
+        let asked = options
+            .command
+            .as_ref()
+            .map(|Command::Explain { target }| target);
+        let run = reconcile::judge(read_files(&options.snapshot, asked)?, &settings);
         if let Some(Command::Explain { target }) = &options.command {
             return explain(&run, target);
         }
@@ -162,8 +166,12 @@ async fn reconcile_and_report(options: &Options, counts: &mut Counts) -> Result<
     let deadline = started + options.timeout();
     let stop = listen().map_err(Error::Signals)?;
     let client = Client::new(client::connect(&options.cluster()).await?, deadline);
-    let run = run_live(&client, &settings, deadline, stop).await?;
+    let mut run = run_live(&client, &settings, deadline, stop).await?;
     if let Some(Command::Explain { target }) = &options.command {
+        let pods = target.pods(&run.snapshot.records);
+        run.snapshot.evidence = read_evidence(&client, pods)
+            .await
+            .map_err(reconcile::Error::View)?;
         return explain(&run, target);
     }
     let report = Report::new(&run, &settings, Source::Cluster, cost(client.traffic()));
@@ -185,10 +193,11 @@ async fn run_live(
     }
     let progress = |step: ReadStep| {
         let message = match step {
-            ReadStep::Pools => "Reading pools",
-            ReadStep::Reservations => "Reading reservations",
-            ReadStep::Nodes => "Reading nodes",
-            ReadStep::Pods => "Reading pods",
+            ReadStep::Pools => "Reading pools".to_owned(),
+            ReadStep::Reservations => "Reading reservations".to_owned(),
+            ReadStep::Nodes => "Reading nodes".to_owned(),
+            ReadStep::Pods(0) => "Reading pods".to_owned(),
+            ReadStep::Pods(count) => format!("Reading pods: {count}"),
         };
         if let Some(spinner) = &spinner {
             spinner.set_message(message);
@@ -285,7 +294,7 @@ fn explain(run: &Run, target: &Target) -> Result<Exit, Error> {
 fn print(options: &Options, report: &Report<'_>) -> Result<(), Error> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     let printed = report
-        .print(options.output, &mut out)
+        .print(options.output, options.colours(), &mut out)
         .and_then(|()| out.flush());
     match printed {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Output(error)),

@@ -21,6 +21,7 @@ pub use dispatch::{Call, Plugin, Reply, dispatch};
 pub use environment::Environment;
 pub use error::{Code, Error};
 pub use input::{Attachment, previous_addresses, valid_attachments};
+pub(crate) use read::OptionalAddress;
 pub use read::{parse_address, parse_cidr};
 pub use result::{Address, Dns, IpamResult, Route};
 pub use version::{UnsupportedVersion, Version};

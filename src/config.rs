@@ -164,6 +164,13 @@ pub enum Error {
     },
 }
 
+impl Error {
+    fn subnet(value: &serde_json::Value) -> Self {
+        let text = value.as_str().map(ToOwned::to_owned);
+        Self::Subnet(text.unwrap_or_else(|| value.to_string()))
+    }
+}
+
 /// Reads a file; `None` when there is none.
 pub type ReadFile<'a> = &'a dyn Fn(&Path) -> io::Result<Option<Vec<u8>>>;
 
@@ -180,21 +187,17 @@ impl IpamConfig {
             ipam: mut document,
         } = merge::read(stdin)?;
         let mut warnings = members::unknown(&document);
-        let kind = document
-            .get("type")
-            .and_then(serde_json::Value::as_str)
-            .unwrap_or_default();
-        if kind != "whereabouts" {
-            return Err(Error::OtherType(kind.to_owned()));
+        let json = |error: serde_json::Error| Error::Json {
+            reason: error.to_string(),
+            bytes: merge::shown(stdin),
+        };
+        let own = merge::typed(&document).map_err(json)?;
+        if own.kind != "whereabouts" {
+            return Err(Error::OtherType(own.kind));
         }
         let args = Args::parse(args)?;
-        let own_path = document
-            .get("configuration_path")
-            .and_then(serde_json::Value::as_str);
-        let paths = own_path
-            .into_iter()
-            .filter(|path| !path.is_empty())
-            .chain(FLAT_FILES);
+        let own_path = Some(own.configuration_path.as_str()).filter(|path| !path.is_empty());
+        let paths = own_path.into_iter().chain(FLAT_FILES);
         if let Some(flat) = merge::first_of(paths, read_file)? {
             if flat.contains_key("enable_overlapping_ranges") {
                 warnings.push(
@@ -205,10 +208,7 @@ impl IpamConfig {
             }
             merge::fill(&mut document, flat);
         }
-        let ipam: Ipam = serde_json::from_value(document.into()).map_err(|error| Error::Json {
-            reason: error.to_string(),
-            bytes: merge::shown(stdin),
-        })?;
+        let ipam = merge::typed(&document).map_err(json)?;
         let config = check(&name, ipam, &args, version, warnings)?;
         Ok((config, args))
     }
@@ -221,10 +221,13 @@ fn check(
     version: Version,
     mut warnings: Vec<String>,
 ) -> Result<IpamConfig, Error> {
-    if let Some(subnet) = ipam.subnet.as_ref().filter(|_| ipam.range.is_empty()) {
-        return Err(Error::Subnet(subnet.clone()));
-    }
     let ranges = ranges::ranges_of(&ipam, &mut warnings)?;
+    if let Some(subnet) = &ipam.subnet {
+        if ranges.is_empty() {
+            return Err(Error::subnet(subnet));
+        }
+        warnings.push("ipam: \"subnet\" is no setting and is ignored".to_owned());
+    }
     if !matches!(ipam.datastore.as_str(), "" | "kubernetes") {
         return Err(Error::Datastore(ipam.datastore));
     }
@@ -275,13 +278,9 @@ fn statics(
     let mut addresses = Vec::new();
     for StaticAddress { address, gateway } in configured {
         let parsed = parse_cidr(address).ok_or_else(|| Error::Address(address.clone()))?;
-        let gateway = match gateway.as_deref().filter(|text| !text.is_empty()) {
-            None => None,
-            Some(text) => Some(text.parse().map_err(|_| Error::Gateway(text.to_owned()))?),
-        };
         addresses.push(Address {
             address: parsed,
-            gateway,
+            gateway: gateway.0,
         });
     }
     for text in args

@@ -19,9 +19,8 @@ use crate::cni::{
 };
 use crate::config::IpamConfig;
 use crate::log;
-use crate::pod::PodRef;
 use crate::store::kubernetes::{Kubernetes, namespace_of};
-use crate::store::{self, Attachment, Range, Store};
+use crate::store::{self, Acquired, Attachment, Garbage, Range, Store};
 use places::Place;
 
 /// How long CHECK, GC and STATUS may take.
@@ -61,11 +60,14 @@ impl Job {
             .enable_all()
             .build()
             .map_err(Error::internal)?;
-        runtime.block_on(async {
+        let done = runtime.block_on(async {
             let store = self.connect(timeout).await;
             let store = store.map_err(|error| Error::internal(format!("{prefix}: {error}")))?;
             command(&store).await
-        })
+        });
+        // A look-up of a host name can take longer than the call has time: it is not waited for.
+        runtime.shutdown_background();
+        done
     }
 
     async fn connect(&self, timeout: Duration) -> Result<Kubernetes, String> {
@@ -86,10 +88,10 @@ impl Job {
         ))
     }
 
-    fn pod(&self) -> Option<PodRef> {
+    fn podref(&self) -> Option<String> {
         let name = self.args.pod_name.as_deref()?;
         let namespace = self.args.pod_namespace.as_deref().unwrap_or_default();
-        PodRef::parse(&format!("{namespace}/{name}"))
+        Some(format!("{namespace}/{name}"))
     }
 }
 
@@ -99,16 +101,9 @@ impl Job {
         Place::all(&self.config, self.node.as_deref(), store).await
     }
 
-    /// The ranges of a call that takes something back: where this node has no slice there is
-    /// nothing that it could know of, and what may be left the reconciler finds.
+    /// Those of a call that takes something back.
     async fn places_left(&self, store: &impl Store) -> Result<Vec<Place>, store::Error> {
-        match self.places(store).await {
-            Err(error @ store::Error::NoSlice { .. }) => {
-                tracing::warn!(%error, "Nothing is taken back");
-                Ok(Vec::new())
-            }
-            places => places,
-        }
+        Place::left(&self.config, self.node.as_deref(), store).await
     }
 
     async fn acquire_all(
@@ -117,36 +112,78 @@ impl Job {
         attachment: &Attachment,
     ) -> Result<Vec<Address>, store::Error> {
         let places = self.places(store).await?;
-        let mut addresses = Vec::new();
-        let mut given = BTreeSet::new();
+        let mut acquired: Vec<Acquired> = Vec::new();
         for place in &places {
+            let given = acquired.iter().map(|acquired| acquired.address).collect();
             let range = place.range(&self.config);
             match store.acquire(&range, attachment, &given).await {
-                Ok(address) => {
-                    given.insert(address);
-                    addresses.push((address, place.prefix_len));
-                }
+                Ok(more) => acquired.push(more),
                 Err(error) => {
-                    // An ADD that fails leaves nothing behind that it made.
-                    for place in places.iter().take(addresses.len()) {
-                        let range = place.range(&self.config);
-                        let undone =
-                            store.release(&range, &attachment.container, &attachment.interface);
-                        if let Err(error) = undone.await {
-                            tracing::warn!(%error, "An address is left for the reconciler");
-                        }
-                    }
+                    let made = places.iter().zip(&acquired);
+                    self.undo(store, attachment, made).await;
                     return Err(error);
                 }
             }
         }
         let gateway = self.config.gateway;
-        let shown = addresses.into_iter().map(|(address, prefix_len)| {
-            let address = IpNet::new(address, prefix_len);
+        let shown = places.iter().zip(acquired).map(|(place, acquired)| {
+            let address = IpNet::new(acquired.address, place.prefix_len);
             let address = address.map_err(|error| store::Error::Mismatch(error.to_string()))?;
             Ok(Address { address, gateway })
         });
         shown.collect()
+    }
+
+    /// An ADD that fails leaves nothing behind that it made. What was there before it stays, and the
+    /// rest of the call with it: the container may be running, and has a DEL of its own to come.
+    async fn undo(
+        &self,
+        store: &impl Store,
+        attachment: &Attachment,
+        made: impl Iterator<Item = (&Place, &Acquired)> + Clone,
+    ) {
+        if made.clone().any(|(_, acquired)| acquired.was_held) {
+            return;
+        }
+        for (place, _) in made {
+            let undone = store.undo(&place.range(&self.config), attachment).await;
+            if let Err(error) = undone {
+                tracing::warn!(%error, "An address is left for the reconciler");
+            }
+        }
+    }
+
+    /// Every range has one of the addresses, and every address of a range is recorded in one of them:
+    /// parts of one range share a pool.
+    async fn check_all(
+        &self,
+        store: &impl Store,
+        call: &Call,
+        addresses: &[IpAddr],
+    ) -> Result<(), Error> {
+        let places = self.places(store).await.map_err(failed)?;
+        let mut failures = Vec::new();
+        let mut held = BTreeSet::new();
+        for place in &places {
+            let range = place.range(&self.config);
+            let verified = store.verify(&range, &call.container_id, &call.ifname, addresses);
+            match verified.await {
+                Ok(more) => held.extend(more),
+                Err(error) => failures.push(error.to_string()),
+            }
+        }
+        let is_static = |at: IpAddr| self.config.addresses.iter().any(|a| a.address.addr() == at);
+        let of_ranges = addresses
+            .iter()
+            .filter(|at| !is_static(**at) && places.iter().any(|place| place.contains(**at)));
+        let lost = of_ranges.filter(|at| !held.contains(at));
+        failures.extend(lost.map(|at| {
+            format!(
+                "{at} is not recorded for container {} on {}",
+                call.container_id, call.ifname
+            )
+        }));
+        all_went_well(&failures)
     }
 
     /// Does it for all ranges, then reports all that failed.
@@ -161,11 +198,15 @@ impl Job {
                 failures.push(error.to_string());
             }
         }
-        if failures.is_empty() {
-            Ok(())
-        } else {
-            Err(Error::internal(failures.join("; ")))
-        }
+        all_went_well(&failures)
+    }
+}
+
+fn all_went_well(failures: &[String]) -> Result<(), Error> {
+    if failures.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::internal(failures.join("; ")))
     }
 }
 
@@ -183,15 +224,16 @@ impl Plugin for Whereabouts {
             dns: job.config.dns.clone(),
         };
         if !job.config.ranges.is_empty() {
-            let pod = job.pod().ok_or_else(|| {
+            let podref = job.podref().ok_or_else(|| {
                 Error::internal(
                     "error at storage engine: IPAM client initialization error: no pod name",
                 )
             })?;
             let attachment = Attachment {
+                network: call.network.clone(),
                 container: call.container_id.clone(),
                 interface: call.ifname.clone(),
-                pod,
+                podref,
                 pod_uid: job.args.pod_uid.clone(),
                 node: job.node.clone(),
             };
@@ -231,15 +273,7 @@ impl Plugin for Whereabouts {
         })?;
         let addresses: Vec<IpAddr> = previous.iter().map(|shown| shown.address.addr()).collect();
         job.run(QUICK, "IPAM client initialization error", async |store| {
-            let places = job.places(store).await.map_err(failed)?;
-            job.each(&places, |range| {
-                let addresses = &addresses;
-                async move {
-                    let (container, interface) = (&call.container_id, &call.ifname);
-                    store.verify(&range, container, interface, addresses).await
-                }
-            })
-            .await
+            job.check_all(store, call, &addresses).await
         })
     }
 
@@ -258,9 +292,13 @@ impl Plugin for Whereabouts {
         }
         job.run(QUICK, "IPAM client initialization error", async |store| {
             let places = job.places_left(store).await.map_err(failed)?;
-            job.each(&places, |range| {
-                let valid = &valid;
-                async move { store.collect(&range, node, valid).await }
+            let garbage = Garbage {
+                network: &call.network,
+                node,
+                valid: &valid,
+            };
+            job.each(&places, |range| async move {
+                store.collect(&range, &garbage).await
             })
             .await
         })
@@ -276,9 +314,18 @@ impl Plugin for Whereabouts {
             return Ok(());
         }
         let has_free = job.run(QUICK, "IPAM client initialization error", async |store| {
-            for place in job.places(store).await.map_err(failed)? {
-                let range = place.range(&job.config);
-                if store.has_free(&range).await.map_err(failed)? {
+            let places = job.places(store).await.map_err(failed)?;
+            let ranges: Vec<Range> = places
+                .iter()
+                .map(|place| place.range(&job.config))
+                .collect();
+            // A range of which nothing could ever be given is not full: it is wrong.
+            let mut windows = ranges.iter().map(|range| &range.config.window);
+            if let Some(reason) = windows.find_map(|window| window.as_ref().err()) {
+                return Err(Error::internal(reason));
+            }
+            for range in &ranges {
+                if store.has_free(range).await.map_err(failed)? {
                     return Ok(true);
                 }
             }

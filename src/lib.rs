@@ -14,6 +14,7 @@
 //! | [`client`] | I/O | kubeconfig or service account to a client; errors in words |
 //! | [`reconcile`] | both | snapshot → audit → plan → apply → report |
 //! | [`metrics`] | pure | what a run leaves behind for Prometheus |
+//! | [`install`] | I/O | puts the plugin onto a node, for `whereabouts-install` |
 //! | [`cli`], [`log`] | I/O | the command line of `ip-reconciler`, and its log |
 
 pub mod allocate;
@@ -23,6 +24,7 @@ pub mod client;
 pub mod cni;
 pub mod config;
 pub mod duration;
+pub mod install;
 pub mod ip;
 pub mod ipam;
 pub mod log;

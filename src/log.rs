@@ -49,15 +49,19 @@ fn targets(level: LevelFilter) -> Targets {
 ///
 /// A level or a file that is no good changes nothing: a log is no reason to fail a call.
 pub fn start_for_call(level: Option<&str>, file: Option<&str>) {
-    let level = level
-        .and_then(|level| parse_level(level).ok())
-        .unwrap_or(LevelFilter::WARN);
+    let (level, no_level) = match level.map(parse_level) {
+        None => (LevelFilter::WARN, None),
+        Some(Ok(level)) => (level, None),
+        Some(Err(reason)) => (LevelFilter::WARN, Some(reason)),
+    };
     let open = |path| {
-        std::fs::OpenOptions::new()
-            .append(true)
-            .create(true)
-            .open(path)
-            .ok()
+        let mut file = std::fs::OpenOptions::new();
+        file.append(true).create(true).open(path)
+    };
+    let (file, no_file) = match file.map(open) {
+        None => (None, None),
+        Some(Ok(file)) => (Some(file), None),
+        Some(Err(error)) => (None, Some(error)),
     };
     let lines = layer()
         .with_ansi(false)
@@ -65,12 +69,18 @@ pub fn start_for_call(level: Option<&str>, file: Option<&str>) {
         .log_internal_errors(false);
     let registry = tracing_subscriber::registry().with(targets(level));
     // A second call in one process, as in tests, keeps the first log.
-    let _ = match file.and_then(open) {
+    let _ = match file {
         Some(file) => registry
             .with(lines.with_writer(Mutex::new(file)))
             .try_init(),
         None => registry.with(lines.with_writer(std::io::stderr)).try_init(),
     };
+    if let Some(reason) = no_level {
+        tracing::warn!("log_level is ignored: {reason}");
+    }
+    if let Some(reason) = no_file {
+        tracing::warn!("log_file cannot be opened: {reason}");
+    }
 }
 
 /// Starts the log.

@@ -5,6 +5,8 @@
 pub mod apply;
 pub mod audit;
 pub mod confirm;
+pub mod events;
+pub mod exhaustion;
 pub mod explain;
 pub mod findings;
 pub mod foreign;
@@ -63,6 +65,8 @@ pub struct Settings {
     pub nodes: nodes::Rules,
     /// How long an orphan has to be seen as one.
     pub grace: Duration,
+    /// Whether it tells what it did on the pools.
+    pub events: Events,
     /// How far two looks at a suspect pod are apart.
     pub settle: Duration,
     /// Objects in a page of a list.
@@ -87,6 +91,15 @@ pub enum Repairs {
     Off,
     /// It does, unless it is a dry run.
     On,
+}
+
+/// Whether a run that writes also writes events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Events {
+    /// It does.
+    On,
+    /// It does not.
+    Off,
 }
 
 /// Whether a brake stops a run.
@@ -193,13 +206,19 @@ pub async fn carry_out(
         let changes = memory::changes(&audit, grace, &settings.scope, applied.as_ref());
         forgotten = apply::remember(client, &snapshot.records, changes, &how).await;
     }
-    Run {
+    let run = Run {
         snapshot,
         plan,
         applied,
         repaired,
         forgotten,
+    };
+    if settings.mode == Mode::Release && settings.events == Events::On {
+        let now = client.server_time().unwrap_or_else(Timestamp::now);
+        let events = events::events(&run);
+        apply::tell(client, &run.snapshot.records, events, now, &how).await;
     }
+    run
 }
 
 impl Settings {

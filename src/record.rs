@@ -1,6 +1,7 @@
 //! PURE: the records of who holds which address, as both programs read them.
 
 pub mod decode;
+pub mod evidence;
 pub mod history;
 pub mod marks;
 
@@ -33,6 +34,10 @@ impl fmt::Display for ObjectId {
 pub struct Pool {
     /// Which object.
     pub id: ObjectId,
+    /// `metadata.uid`, for events.
+    pub uid: Box<str>,
+    /// `metadata.resourceVersion`, as evidence.
+    pub resource_version: Box<str>,
     /// Its range, or why it cannot be read.
     pub range: Result<IpRange, Box<str>>,
     /// The range as it is written, which an apply tests for: it gives the keys their meaning.
@@ -66,6 +71,8 @@ impl Pool {
         let prefix = prefix.map(Into::into);
         Self {
             id,
+            uid: Box::default(),
+            resource_version: Box::default(),
             range,
             range_text: range_text.into(),
             protected,

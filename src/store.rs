@@ -11,21 +11,34 @@ use std::net::IpAddr;
 
 use crate::config::RangeConfig;
 use crate::ip::IpRange;
-use crate::pod::PodRef;
 
 /// For whom an address is allocated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attachment {
+    /// The name of the CNI network, which is not that of its ranges.
+    pub network: String,
     /// `CNI_CONTAINERID`.
     pub container: String,
     /// `CNI_IFNAME`.
     pub interface: String,
-    /// The pod, from `CNI_ARGS`.
-    pub pod: PodRef,
+    /// The pod, from `CNI_ARGS`: its namespace, which runtimes without Kubernetes leave empty, a `/`
+    /// and its name.
+    pub podref: String,
     /// The pod's uid, where the runtime says it.
     pub pod_uid: Option<String>,
     /// The node that this runs on, where it is known.
     pub node: Option<String>,
+}
+
+/// What GC is to free.
+#[derive(Debug, Clone, Copy)]
+pub struct Garbage<'a> {
+    /// The name of the CNI network: what is known to be of another is left alone.
+    pub network: &'a str,
+    /// Only this node's.
+    pub node: &'a str,
+    /// The containers that are still there.
+    pub valid: &'a BTreeSet<String>,
 }
 
 /// Whether addresses are unique across all ranges of a network.
@@ -48,6 +61,15 @@ pub struct Range<'a> {
     pub config: &'a RangeConfig,
     /// Whether other ranges matter.
     pub overlap: Overlap,
+}
+
+/// An address that an attachment has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Acquired {
+    /// The address.
+    pub address: IpAddr,
+    /// Whether it had it before: a container may be running with it.
+    pub was_held: bool,
 }
 
 /// Why a store could not do what was asked.
@@ -97,7 +119,11 @@ pub trait Store {
         range: &Range<'_>,
         attachment: &Attachment,
         avoid: &BTreeSet<IpAddr>,
-    ) -> Result<IpAddr, Error>;
+    ) -> Result<Acquired, Error>;
+
+    /// Takes back what an ADD that failed was given: as [`Store::release`], and for a little longer
+    /// than the call had time.
+    async fn undo(&self, range: &Range<'_>, attachment: &Attachment) -> Result<(), Error>;
 
     /// Frees what a container's interface holds of the range; nothing is a success.
     async fn release(
@@ -107,22 +133,20 @@ pub trait Store {
         interface: &str,
     ) -> Result<(), Error>;
 
-    /// Checks that the attachment holds one of these addresses in the range, and only it.
+    /// Which of these addresses the attachment holds in the range, protected as the range says.
+    ///
+    /// # Errors
+    /// When it holds none, or one of them is not protected.
     async fn verify(
         &self,
         range: &Range<'_>,
         container: &str,
         interface: &str,
         addresses: &[IpAddr],
-    ) -> Result<(), Error>;
+    ) -> Result<Vec<IpAddr>, Error>;
 
     /// Frees what containers of this node hold of the range, other than the valid ones.
-    async fn collect(
-        &self,
-        range: &Range<'_>,
-        node: &str,
-        valid: &BTreeSet<String>,
-    ) -> Result<(), Error>;
+    async fn collect(&self, range: &Range<'_>, garbage: &Garbage<'_>) -> Result<(), Error>;
 
     /// Whether an address of the range could be allocated now.
     async fn has_free(&self, range: &Range<'_>) -> Result<bool, Error>;

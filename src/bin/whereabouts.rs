@@ -31,12 +31,25 @@ fn answer() -> Reply {
     let environment: Environment = std::env::vars_os().collect();
     let read_stdin = || {
         let mut stdin = Vec::new();
-        std::io::stdin()
+        let read = std::io::stdin()
             .lock()
-            .take(MAX_STDIN)
+            .take(MAX_STDIN + 1)
             .read_to_end(&mut stdin)?;
-        Ok(stdin)
+        if u64::try_from(read).is_ok_and(|read| read <= MAX_STDIN) {
+            return Ok(stdin);
+        }
+        Err(std::io::Error::other("it has more than 16 MiB"))
     };
-    let about = concat!("whereabouts ", env!("CARGO_PKG_VERSION"));
-    dispatch(&environment, read_stdin, &mut Whereabouts, about)
+    dispatch(&environment, read_stdin, &mut Whereabouts, &about())
+}
+
+/// The program, its version, and the platform as Go names it.
+fn about() -> String {
+    let machine = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    let (version, system) = (env!("CARGO_PKG_VERSION"), std::env::consts::OS);
+    format!("whereabouts {version} {system}/{machine}")
 }

@@ -1,30 +1,37 @@
 //! PURE: what the user typed, and what it means.
 
-use std::convert::Infallible;
+mod values;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anstream::{AutoStream, ColorChoice};
 use clap::builder::BoolishValueParser;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser};
 use tracing::level_filters::LevelFilter;
 
 use crate::client;
-use crate::duration;
 use crate::log;
-use crate::metrics::{InvalidUrl, PushUrl};
+use crate::metrics::PushUrl;
 use crate::reconcile::explain::Target;
 use crate::reconcile::nodes::Rules;
 use crate::reconcile::plan::{MaxRelease, Scope};
-use crate::reconcile::report::Format;
-use crate::reconcile::{Brakes, Mode, Repairs, Settings};
+use crate::reconcile::report::{Colours, Format};
+use crate::reconcile::{Brakes, Events, Mode, Repairs, Settings};
+use values::{MaybePushUrl, age, any_duration, duration, non_empty, push_url};
 
 /// How far two looks at a suspect pod are apart by default.
 const SETTLE: Duration = Duration::from_secs(30);
 
-/// A run that takes longer than this was not meant.
-const MAX_DURATION: Duration = Duration::from_hours(24);
+/// When tables have colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Color {
+    Auto,
+    Always,
+    Never,
+}
 
 /// What to do instead of a run.
 #[derive(Debug, clap::Subcommand)]
@@ -74,6 +81,15 @@ pub(super) struct Options {
     )]
     pub(super) output: Format,
 
+    /// Whether tables have colours: auto (on a terminal, unless `NO_COLOR` is set), always or never.
+    #[arg(
+        long,
+        env = "IP_RECONCILER_COLOR",
+        value_name = "WHEN",
+        default_value = "auto"
+    )]
+    color: Color,
+
     /// Exit with 5 when two pods have one address or can get one, and with 3 when a dry run finds
     /// orphans.
     #[arg(long, env = "IP_RECONCILER_DETAILED_EXITCODE", value_parser = BoolishValueParser::new(), num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
@@ -116,6 +132,10 @@ pub(super) struct Options {
     /// Release even when a brake would refuse.
     #[arg(long, env = "IP_RECONCILER_FORCE", value_parser = BoolishValueParser::new(), num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", help_heading = "Safety")]
     force: Option<bool>,
+
+    /// Write events on the pools: what was released or refused, and conflicts [default: true].
+    #[arg(long, env = "IP_RECONCILER_EVENTS", value_parser = BoolishValueParser::new(), num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    events: Option<bool>,
 
     /// Also hold records that name no node, while some node is not Ready and their pod is gone.
     #[arg(long, env = "IP_RECONCILER_STRICT", value_parser = BoolishValueParser::new(), num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", help_heading = "Safety")]
@@ -282,6 +302,11 @@ impl Options {
                 release_after: self.release_unreachable_after,
             },
             grace: self.grace.unwrap_or_default(),
+            events: if self.events == Some(false) {
+                Events::Off
+            } else {
+                Events::On
+            },
             settle: self.settle.unwrap_or(SETTLE),
             page: self.page_size,
             at_once: self.concurrency.into(),
@@ -307,50 +332,19 @@ impl Options {
         self.metrics_push.as_ref()?.as_ref().ok()?.as_ref()
     }
 
+    pub(super) fn colours(&self) -> Colours {
+        let wanted = match self.color {
+            Color::Always => true,
+            Color::Never => false,
+            // Knows of NO_COLOR, CLICOLOR and TERM=dumb.
+            Color::Auto => AutoStream::choice(&std::io::stdout()) != ColorChoice::Never,
+        };
+        if wanted { Colours::On } else { Colours::Off }
+    }
+
     pub(super) fn timeout(&self) -> Duration {
         self.timeout
     }
-}
-
-/// Reads a duration as Go writes it, longer than nothing: what is meant by 0s is no wait at all.
-fn age(text: &str) -> Result<Duration, String> {
-    let duration = duration::parse(text).map_err(|error| error.to_string())?;
-    if duration.is_zero() {
-        return Err("it has to be longer than nothing".to_owned());
-    }
-    Ok(duration)
-}
-
-/// A URL, none for an empty text, or why it is none.
-type MaybePushUrl = Result<Option<PushUrl>, InvalidUrl>;
-
-/// Reads a URL. A failure is kept for later: clap would quote the text, and a password with it.
-#[expect(clippy::unnecessary_wraps, reason = "clap wants a fallible parser")]
-fn push_url(text: &str) -> Result<MaybePushUrl, Infallible> {
-    Ok(if text.is_empty() {
-        Ok(None)
-    } else {
-        PushUrl::parse(text).map(Some)
-    })
-}
-
-/// Reads a duration as Go writes it.
-fn any_duration(text: &str) -> Result<Duration, String> {
-    duration::parse(text).map_err(|error| error.to_string())
-}
-
-/// Reads a duration as Go writes it, no longer than a run can take.
-fn duration(text: &str) -> Result<Duration, String> {
-    let duration = duration::parse(text).map_err(|error| error.to_string())?;
-    if duration > MAX_DURATION {
-        return Err("a run cannot take longer than a day".to_owned());
-    }
-    Ok(duration)
-}
-
-/// An empty text, as a manifest's variable may have, is as good as none.
-fn non_empty(text: Option<&String>) -> Option<String> {
-    text.filter(|text| !text.is_empty()).cloned()
 }
 
 /// A variable that looks like a setting and is none: with a misspelt `DRY_RUN` a real run would

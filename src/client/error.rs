@@ -97,11 +97,15 @@ impl Cause {
     }
 
     /// Whether the server said that something else is there than was expected: a precondition or
-    /// a `test` that failed, or an object that exists already.
+    /// a `test` that failed, or an object that exists already. An object that breaks the rules of its
+    /// definition is none of them, and would break them again.
     #[must_use]
     pub fn is_conflict(&self) -> bool {
-        self.status()
-            .is_some_and(|status| matches!(status.code, 409 | 422))
+        self.status().is_some_and(|status| {
+            let causes = status.details.as_ref().map(|details| &details.causes);
+            let breaks_rules = causes.is_some_and(|causes| !causes.is_empty());
+            status.code == 409 || (status.code == 422 && !breaks_rules)
+        })
     }
 
     /// Whether the same call can succeed a moment later.
@@ -169,5 +173,26 @@ impl fmt::Display for Call<'_> {
         } else {
             write!(f, " {}", self.object)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_object_that_breaks_rules_is_no_conflict() {
+        let refused = |status| Cause::Refused(serde_json::from_value(status).unwrap());
+        // As kube-apiserver answers a `test` of a patch that fails, and a value of the wrong type.
+        let test = json!({"status": "Failure", "reason": "Invalid", "code": 422, "details": {},
+            "message": "the server rejected our request due to an error in our request"});
+        let rules = json!({"status": "Failure", "reason": "Invalid", "code": 422,
+            "message": "IPPool \"10.0.0.0-24\" is invalid: spec.range: Required value",
+            "details": {"causes": [{"reason": "FieldValueRequired", "message": "Required value",
+                "field": "spec.range"}]}});
+        assert!(refused(test).is_conflict());
+        assert!(!refused(rules).is_conflict());
     }
 }

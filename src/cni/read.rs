@@ -135,8 +135,8 @@ impl<'de> Deserialize<'de> for Cidr {
 }
 
 /// An address as a member's value, where empty means absent.
-#[derive(Default)]
-pub(super) struct OptionalAddress(pub(super) Option<IpAddr>);
+#[derive(Debug, Default)]
+pub(crate) struct OptionalAddress(pub(crate) Option<IpAddr>);
 
 impl<'de> Deserialize<'de> for OptionalAddress {
     fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {

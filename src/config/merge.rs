@@ -5,7 +5,11 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
+use super::raw::Ipam;
 use super::{Error, ReadFile};
+
+/// The most characters of a configuration that an error shows.
+const MAX_SHOWN: usize = 4096;
 
 /// A network configuration, its keys in lower case and without nulls.
 pub(super) struct Network {
@@ -33,13 +37,25 @@ pub(super) fn read(stdin: &[u8]) -> Result<Network, Error> {
     }
 }
 
-/// A configuration as an error shows it: whoever reads errors need not read passwords.
+/// The members, which must have the types that they should have.
+pub(super) fn typed(document: &Map<String, Value>) -> Result<Ipam, serde_json::Error> {
+    serde_json::from_value(document.clone().into())
+}
+
+/// A configuration as an error shows it: whoever reads errors need not read passwords, nor all of
+/// one that nobody wrote by hand.
 pub(super) fn shown(stdin: &[u8]) -> String {
     let text = String::from_utf8_lossy(stdin);
     if text.to_lowercase().contains("password") {
-        "(not shown: there is a password in it)".to_owned()
-    } else {
-        text.into_owned()
+        return "(not shown: there is a password in it)".to_owned();
+    }
+    match text.char_indices().nth(MAX_SHOWN) {
+        None => text.into_owned(),
+        Some((end, _)) => format!(
+            "{}... ({} bytes)",
+            text.get(..end).unwrap_or_default(),
+            stdin.len()
+        ),
     }
 }
 
@@ -77,10 +93,13 @@ pub(super) fn first_of<'a>(
         };
         let parsed: Value =
             serde_json::from_slice(&text).map_err(|error| broken(error.to_string()))?;
-        return match lower_case(parsed) {
-            Value::Object(members) => Ok(Some(members)),
-            _ => Err(broken("it is no object".to_owned())),
+        let members = match lower_case(parsed) {
+            Value::Null => Map::new(),
+            Value::Object(members) => members,
+            _ => return Err(broken("it is no object".to_owned())),
         };
+        typed(&members).map_err(|error| broken(error.to_string()))?;
+        return Ok(Some(members));
     }
     Ok(None)
 }

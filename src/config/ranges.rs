@@ -76,13 +76,16 @@ pub(super) fn ranges_of(
         range_start,
         range_end,
         exclude,
+        subnet,
     } in &ipam.ipranges
     {
-        let (start, end) = (strict(range_start)?, strict(range_end)?);
+        if let Some(subnet) = subnet.as_ref().filter(|_| range.is_empty()) {
+            return Err(Error::subnet(subnet));
+        }
         written.push(Written {
             range,
-            start,
-            end,
+            start: range_start.0,
+            end: range_end.0,
             exclude,
         });
     }
@@ -98,16 +101,6 @@ fn lenient(setting: &str, text: &str, warnings: &mut Vec<String>) -> Option<IpAd
         warnings.push(format!("{setting} {text:?} is no address and is ignored"));
     }
     address
-}
-
-fn strict(text: &str) -> Result<Option<IpAddr>, Error> {
-    match text {
-        "" => Ok(None),
-        text => match text.parse::<IpAddr>() {
-            Ok(address) => Ok(Some(address.to_canonical())),
-            Err(_) => Err(Error::Range(format!("invalid IP address: {text}"))),
-        },
-    }
 }
 
 fn parse(written: &Written<'_>, warnings: &mut Vec<String>) -> Result<RangeConfig, Error> {

@@ -1,19 +1,23 @@
 //! PURE: the configuration's members as they are written, all in lower case.
 
 use serde::Deserialize;
+use serde_json::Value;
 
-use crate::cni::{Dns, Route};
+use crate::cni::{Dns, OptionalAddress, Route};
 
 /// `ipam`; what is absent is empty.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Ipam {
+    #[serde(rename = "type")]
+    pub(super) kind: String,
     pub(super) range: String,
     pub(super) range_start: String,
     pub(super) range_end: String,
     pub(super) exclude: Vec<String>,
     pub(super) ipranges: Vec<Range>,
-    pub(super) subnet: Option<String>,
+    /// No setting: see `Error::Subnet`.
+    pub(super) subnet: Option<Value>,
     pub(super) gateway: String,
     pub(super) routes: Vec<Route>,
     pub(super) dns: Dns,
@@ -40,9 +44,10 @@ pub(super) struct Ipam {
 #[serde(default)]
 pub(super) struct Range {
     pub(super) range: String,
-    pub(super) range_start: String,
-    pub(super) range_end: String,
+    pub(super) range_start: OptionalAddress,
+    pub(super) range_end: OptionalAddress,
     pub(super) exclude: Vec<String>,
+    pub(super) subnet: Option<Value>,
 }
 
 /// An element of `addresses`.
@@ -50,7 +55,7 @@ pub(super) struct Range {
 #[serde(default)]
 pub(super) struct StaticAddress {
     pub(super) address: String,
-    pub(super) gateway: Option<String>,
+    pub(super) gateway: OptionalAddress,
 }
 
 /// `kubernetes`.

@@ -78,6 +78,7 @@ fn what_go_ignores_in_silence_is_ignored_with_a_warning() {
     for ipam in [
         json!({"range": "10.0.0.0/24", "range_start": "10.0.1.1"}),
         json!({"range": "10.0.0.0/24", "range_start": "fd00::1"}),
+        json!({"ipRanges": [{"range": "10.0.0.0/24"}], "subnet": "10.0.0.0/24"}),
         json!({"range": "10.0.0.0/24", "range_start": "nonsense"}),
         json!({"range": "10.0.0.0/24", "range_end": "10.0.0.255"}),
     ] {
@@ -115,8 +116,8 @@ fn each_mistake_has_its_text() {
             "invalid range start for CIDR 10.0.0.0/24: 10.0.1.1",
         ),
         (
-            json!({"ipRanges": [{"range": "10.0.0.0/24", "range_start": "010.0.0.1"}]}),
-            "invalid IP address: 010.0.0.1",
+            json!({"ipRanges": [{"subnet": "10.0.0.0/24"}]}),
+            "'subnet' is no setting of whereabouts: write 'range' instead of 'subnet' (\"10.0.0.0/24\")",
         ),
         (json!({"kubernetes": {}}), kubeconfig),
         (json!({"gateway": "x"}), "couldn't parse gateway IP: x"),
@@ -146,11 +147,22 @@ fn each_mistake_has_its_text() {
         network(json!({"type": "host-local"})),
         "only interested in networks whose IPAM type is 'whereabouts'. This one was: host-local"
     );
-    assert!(
-        load(json!({"range": 5}))
-            .unwrap_err()
-            .starts_with("LoadIPAMConfig - JSON Parsing Error: ")
-    );
+    for ipam in [
+        json!({"range": 5}),
+        json!({"type": 5}),
+        // What has the wrong type is an error before what has the wrong value.
+        json!({"type": "host-local", "range": 5}),
+        json!({"ipRanges": [{"range": "10.0.0.0/24", "range_start": "010.0.0.1"}]}),
+        json!({"ipRanges": [{"range": "10.0.0.0/24", "range_end": "x"}]}),
+        json!({"addresses": [{"address": "10.0.0.5/24", "gateway": "010.0.0.1"}]}),
+    ] {
+        let error = network(ipam.clone());
+        let is_json = error.starts_with("LoadIPAMConfig - JSON Parsing Error: ");
+        assert!(is_json, "{ipam}: {error}");
+    }
+    let long = "x".repeat(100_000);
+    let error = load(json!({"range": 5, "name": long})).unwrap_err();
+    assert!(error.len() < 5000, "{}", error.len());
     let args = with(&json!({"ipam": {"type": "whereabouts"}}), "FOO=1", &|_| {
         Ok(None)
     });
@@ -202,6 +214,13 @@ fn the_flat_file_fills_what_is_empty() {
         broken.starts_with("LoadIPAMConfig Flatfile (/own) - JSON Parsing Error: "),
         "{broken}"
     );
+    let mistyped = with(&own, "", &|_| Ok(Some(b"{\"range\": 5}".to_vec()))).unwrap_err();
+    assert!(
+        mistyped.starts_with("LoadIPAMConfig Flatfile (/own) - JSON Parsing Error: "),
+        "{mistyped}"
+    );
+    let empty = with(&own, "", &|_| Ok(Some(b"null".to_vec()))).unwrap_err();
+    assert!(empty.starts_with("you have not configured"), "{empty}");
     let unreadable = with(&own, "", &|_| Err(io::Error::other("no"))).unwrap_err();
     assert_eq!(
         unreadable,

@@ -26,9 +26,14 @@ pub(super) fn read_if_there(path: &Path) -> io::Result<Option<Vec<u8>>> {
 /// a record look like that of another node.
 pub(super) fn name(configuration_path: Option<&str>) -> Option<String> {
     let from_environment = std::env::var("NODENAME").ok();
+    let read = |folder: &Path| {
+        let name = read_if_there(&folder.join("nodename")).ok()??;
+        String::from_utf8(name).ok()
+    };
+    // The folder, or the flat file in it.
     let from_installer = || {
-        let path = Path::new(configuration_path?).join("nodename");
-        String::from_utf8(read_if_there(&path).ok()??).ok()
+        let path = Path::new(configuration_path?);
+        read(path).or_else(|| read(path.parent()?))
     };
     let name = from_environment
         .filter(|name| !name.trim().is_empty())

@@ -4,6 +4,7 @@
 //! of one address. A guard that fails means that the record changed: it stays for the next run.
 
 mod entries;
+mod events;
 mod memory;
 mod reservations;
 
@@ -19,6 +20,7 @@ use super::stop::Stop;
 use crate::client::{CallError, Client};
 use crate::pod::PodRef;
 
+pub use events::tell;
 pub use memory::remember;
 
 /// What became of a record that was to be released.

@@ -205,9 +205,12 @@ impl<'a> Audit<'a> {
             }
             Some(state) => judge_pod(subject, state)
                 .or_else(|| {
-                    shown_instead(subject, state).filter(|_| {
-                        !self.pods.is_doubtful(pod) && state.sandbox == Sandbox::Settled
-                    })
+                    let is_settled = || {
+                        state.sandbox == Sandbox::Settled
+                            && !self.pods.is_doubtful(pod)
+                            && !self.is_silent(subject, state)
+                    };
+                    shown_instead(subject, state).filter(|_| is_settled())
                 })
                 .unwrap_or(Verdict::Starting),
         }
@@ -223,6 +226,17 @@ impl<'a> Audit<'a> {
             pod: state.and_then(|state| state.node.as_deref()),
         };
         self.nodes.place(names, state.is_some())
+    }
+
+    /// Whether nobody writes at present what the pod has: its node is not heard of.
+    fn is_silent(&self, subject: &Subject<'a>, state: &'a PodState) -> bool {
+        let place = self.place(subject, Some(state));
+        place.is_some_and(|place| {
+            matches!(
+                place.standing,
+                Standing::Unreachable | Standing::UnreachableTooLong
+            )
+        })
     }
 
     /// The rows about nodes: whether what the pod object says can be believed.

@@ -1,5 +1,6 @@
 //! PURE: why an address is kept or freed, and what the operator can do about it.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::net::IpAddr;
@@ -31,6 +32,20 @@ impl FromStr for Target {
         address
             .or_else(|| PodRef::parse(text).map(Self::Pod))
             .ok_or_else(|| format!("{text:?} is neither an address nor a pod as NAMESPACE/NAME"))
+    }
+}
+
+impl Target {
+    /// The pods whose state matters.
+    #[must_use]
+    pub fn pods(&self, records: &Records) -> BTreeSet<PodRef> {
+        match self {
+            Self::Pod(pod) => BTreeSet::from([pod.clone()]),
+            Self::Address(address) => records
+                .at(*address)
+                .filter_map(|id| records.pod_of(id).cloned())
+                .collect(),
+        }
     }
 }
 
@@ -156,6 +171,9 @@ fn explain(snapshot: &Snapshot, id: RecordId, text: &mut String) {
         if let Some(pod) = &owner.pod {
             let state = snapshot.pods.get(pod);
             line(text, "pod", &describe_pod(pod, state));
+            if let Some(evidence) = snapshot.evidence.get(pod) {
+                line(text, "seen as", &evidence.to_string());
+            }
         }
     }
     if let Some(place) = audit.place_of(id) {
@@ -183,6 +201,8 @@ fn describe_entry<'a>(records: &'a Records, index: usize, text: &mut String) -> 
     let place = format!("{}/{}", pool.id, entry.key);
     let _ = writeln!(text, "{address}  Allocation {}", escape(&place));
     line(text, "range", &pool.range_text);
+    line(text, "pool uid", &pool.uid);
+    line(text, "version", &pool.resource_version);
     line(text, "entry", &entry.raw);
     Some(&entry.owner)
 }

@@ -153,8 +153,7 @@ fn covering(records: &Records, address: IpAddr) -> impl Iterator<Item = &ObjectI
 async fn look_for_go_program(client: &Client, snapshot: &mut Snapshot, page: u32) {
     let mut remarks = BTreeSet::new();
     for pod in snapshot.pods.suspects().pods() {
-        if let Ok(Some(json)) = read_whole_pod(client, pod).await
-            && let Ok(object) = serde_json::from_str(json.get())
+        if let Ok(Some(object)) = read_whole_pod(client, pod).await
             && let Some(part) = foreign::of_pod(&object)
         {
             remarks.insert(part.remark(&format!("pod {pod}")));

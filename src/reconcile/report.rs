@@ -1,8 +1,11 @@
 //! PURE: what a run tells a person, or a program.
 
+mod ascii;
+mod colour;
 mod counts;
 mod escape;
 mod found;
+mod pools;
 mod remarks;
 mod structured;
 mod table;
@@ -10,6 +13,7 @@ mod table;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
+use k8s_openapi::jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::apply::{Applied, Outcome};
@@ -22,6 +26,7 @@ use super::repair::{Outcome as RepairOutcome, Repaired};
 use super::snapshot::Snapshot;
 use super::{Mode, Repairs, Run, Settings};
 
+pub use colour::Colours;
 pub use escape::escape;
 pub use found::FindingRow;
 
@@ -78,6 +83,7 @@ pub struct Report<'a> {
     nodes: &'a Nodes,
     mode: Mode,
     pods: usize,
+    now: Timestamp,
     /// Where the snapshot came from.
     pub source: Source,
     /// What the run cost.
@@ -184,16 +190,20 @@ impl<'a> Report<'a> {
             nodes: &run.snapshot.nodes,
             mode: settings.mode,
             pods: run.snapshot.pods.total(),
+            now: run.snapshot.grace.now,
             source,
             cost,
         }
     }
 
     /// Prints it.
-    pub fn print(&self, format: Format, out: &mut dyn Write) -> io::Result<()> {
+    pub fn print(&self, format: Format, colours: Colours, out: &mut dyn Write) -> io::Result<()> {
         match format {
-            Format::Table => table::print(self, table::Width::Narrow, out),
-            Format::Wide => table::print(self, table::Width::Wide, out),
+            Format::Table => table::print(self, table::Width::Narrow, colours, out),
+            Format::Wide => {
+                pools::print(self, out)?;
+                table::print(self, table::Width::Wide, colours, out)
+            }
             Format::Json => structured::json(self, out),
             Format::Yaml => structured::yaml(self, out),
             Format::Name => table::print_names(self, out),

@@ -9,6 +9,8 @@ mod files;
 mod list;
 mod live;
 
+use std::collections::HashMap;
+
 use super::audit::Audit;
 use super::findings::{self, Finding, Protection};
 use super::grace::Grace;
@@ -17,11 +19,13 @@ use super::nodes::Nodes;
 use super::pods::Pods;
 use super::records::{RecordId, Records};
 use crate::pod::PodRef;
+use crate::record::evidence::Evidence;
 
 pub use again::{read_again, read_cron_jobs, read_definitions};
 pub use files::{FileError, parse_dumps, read_files};
 pub use live::{
-    ReadStep, read_cluster, read_node, read_pod, read_pool, read_reservation, read_whole_pod,
+    ReadStep, read_cluster, read_evidence, read_node, read_pod, read_pool, read_reservation,
+    read_whole_pod,
 };
 
 /// The records of a cluster, and what its pods prove about them.
@@ -41,6 +45,8 @@ pub struct Snapshot {
     pub findings: Vec<Finding>,
     /// Why not all that seemed wrong could be looked at a second time, if so.
     pub unsure: Option<String>,
+    /// Details of pods that somebody asks about; a run needs none.
+    pub evidence: HashMap<PodRef, Evidence>,
     /// What was odd about the input, for the report.
     pub notes: Vec<String>,
 }

@@ -224,6 +224,8 @@ pub fn pool(json: &[u8]) -> Result<PoolObject, serde_json::Error> {
         }
     };
     let mut pool = Pool::new(metadata.id(), &spec.range, metadata.is_protected());
+    pool.uid = (&*metadata.uid).into();
+    pool.resource_version = (&*metadata.resource_version).into();
     let first_seen = metadata.annotation(FIRST_SEEN_KEY).map(Marks::parse);
     pool.first_seen = first_seen.unwrap_or_default();
     let samples = metadata.annotation(USE_HISTORY_KEY).map(history::parse);

@@ -6,6 +6,7 @@
 
 mod acquire;
 mod claims;
+mod own;
 mod pools;
 mod release;
 mod slices;
@@ -22,7 +23,8 @@ use crate::api::MAX_LABEL;
 use crate::client::{self, Client};
 use crate::ip::{self, IpRange};
 use crate::record::{Entry, ObjectId};
-use crate::store::{Attachment, Error, Overlap, Range, Store};
+use crate::store::{Acquired, Attachment, Error, Garbage, Overlap, Range, Store};
+use own::{is_of, text_of};
 use turn::Turn;
 
 /// How long a call that failed may go on, beyond its deadline, with taking back what it wrote.
@@ -64,6 +66,26 @@ impl Kubernetes {
         }
     }
 
+    /// Checks that an entry's claim is its pod's.
+    async fn verify_claim(
+        &self,
+        range: &Range<'_>,
+        address: IpAddr,
+        entry: &Entry,
+    ) -> Result<(), Error> {
+        let id = self.reservation_id(range, address);
+        let Some(claim) = self.read_claim(&id).await? else {
+            return Err(Error::Mismatch(format!("reservation {id} is missing")));
+        };
+        if claim.podref == text_of(entry, "/podref") {
+            return Ok(());
+        }
+        let owner = claim.podref;
+        Err(Error::Mismatch(format!(
+            "reservation {id} belongs to {owner}"
+        )))
+    }
+
     fn id(&self, name: String) -> ObjectId {
         ObjectId {
             namespace: self.namespace.as_str().into(),
@@ -98,7 +120,10 @@ impl Kubernetes {
 /// When the file cannot be read or names no context.
 pub fn namespace_of(kubeconfig: &std::path::Path) -> Result<String, String> {
     let read = kube::config::Kubeconfig::read_from(kubeconfig);
-    let config = read.map_err(|error| client::kubeconfig_problem(&error))?;
+    let config = read.map_err(|error| {
+        let reason = client::kubeconfig_problem(&error);
+        format!("cannot use kubeconfig {}: {reason}", kubeconfig.display())
+    })?;
     let current = config.current_context.unwrap_or_default();
     let context = config
         .contexts
@@ -120,16 +145,6 @@ fn label(text: &str) -> String {
         .to_owned()
 }
 
-/// Whether an entry is that of a container's interface; entries of old versions name none.
-fn is_of(entry: &Entry, container: &str, interface: &str) -> bool {
-    let interface_fits = entry
-        .owner
-        .interface
-        .as_deref()
-        .is_none_or(|name| name == interface);
-    interface_fits && entry.raw.contains(container) && pools::container_of(entry) == container
-}
-
 impl Store for Kubernetes {
     async fn slice_of(&self, slices: &str, node: &str, range: IpRange) -> Result<IpRange, Error> {
         slices::slice_of(self, slices, node, range).await
@@ -140,8 +155,17 @@ impl Store for Kubernetes {
         range: &Range<'_>,
         attachment: &Attachment,
         avoid: &BTreeSet<IpAddr>,
-    ) -> Result<IpAddr, Error> {
+    ) -> Result<Acquired, Error> {
         acquire::acquire(self, range, attachment, avoid).await
+    }
+
+    async fn undo(&self, range: &Range<'_>, attachment: &Attachment) -> Result<(), Error> {
+        let Attachment {
+            container,
+            interface,
+            ..
+        } = attachment;
+        release::release(&self.for_taking_back(), range, container, interface).await
     }
 
     async fn release(
@@ -159,45 +183,33 @@ impl Store for Kubernetes {
         container: &str,
         interface: &str,
         addresses: &[IpAddr],
-    ) -> Result<(), Error> {
+    ) -> Result<Vec<IpAddr>, Error> {
         let pool = self.pool_id(range);
         let found = self.read_pool(&pool).await?;
-        let entries = found.iter().flat_map(|found| &found.entries);
-        let mut own = entries.filter(|entry| is_of(entry, container, interface));
-        let held = own.find(|entry| {
-            entry
-                .address
-                .as_ref()
-                .is_ok_and(|at| addresses.contains(at))
-        });
-        let Some(held) = held else {
+        let mut held = Vec::new();
+        for entry in found.iter().flat_map(|found| &found.entries) {
+            let address = entry.address.as_ref().ok().copied();
+            let Some(address) = address.filter(|address| addresses.contains(address)) else {
+                continue;
+            };
+            if !is_of(entry, container, interface) {
+                continue;
+            }
+            if range.overlap == Overlap::Protected {
+                self.verify_claim(range, address, entry).await?;
+            }
+            held.push(address);
+        }
+        if held.is_empty() {
             return Err(Error::Mismatch(format!(
                 "pool {pool} records none of {addresses:?} for container {container} on {interface}"
             )));
-        };
-        let Ok(address) = held.address.as_ref().map(|address| *address) else {
-            return Ok(());
-        };
-        if range.overlap == Overlap::Protected {
-            let id = self.reservation_id(range, address);
-            let owner = self.read_claim(&id).await?.map(|claim| claim.podref);
-            if owner.as_deref() != held.owner.pod.as_ref().map(ToString::to_string).as_deref() {
-                return Err(Error::Mismatch(match owner {
-                    Some(owner) => format!("reservation {id} belongs to {owner}"),
-                    None => format!("reservation {id} is missing"),
-                }));
-            }
         }
-        Ok(())
+        Ok(held)
     }
 
-    async fn collect(
-        &self,
-        range: &Range<'_>,
-        node: &str,
-        valid: &BTreeSet<String>,
-    ) -> Result<(), Error> {
-        release::collect(self, range, node, valid).await
+    async fn collect(&self, range: &Range<'_>, garbage: &Garbage<'_>) -> Result<(), Error> {
+        release::collect(self, range, garbage).await
     }
 
     async fn has_free(&self, range: &Range<'_>) -> Result<bool, Error> {
@@ -209,6 +221,13 @@ impl Store for Kubernetes {
         let taken = taken
             .filter_map(|entry| entry.address.as_ref().ok().copied())
             .collect();
-        Ok(window.lowest(&taken).is_ok())
+        let Ok(lowest) = window.lowest(&taken) else {
+            return Ok(false);
+        };
+        if range.overlap == Overlap::Protected {
+            // Whether there is a claim matters less than whether the store can say.
+            self.read_claim(&self.reservation_id(range, lowest)).await?;
+        }
+        Ok(true)
     }
 }

@@ -1,9 +1,11 @@
 //! The plugin as a process, against the real API server.
 
-mod call;
+pub(crate) mod call;
 mod crowds;
 mod faults;
+mod looks;
 mod neighbours;
+mod owners;
 mod protocol;
 mod refusals;
 mod restarts;
@@ -261,6 +263,10 @@ async fn garbage_of_this_node_goes_and_that_of_others_stays() {
         .expect(0);
     assert_eq!(keys(&cluster, "10.0.0.0-24").await, [1, 3]);
     assert_eq!(reservations(cluster.client()).await.len(), 2);
+    // Another network with the same range: its runtime speaks of its own containers only.
+    let other = valid(&["c9"]).top("name", json!("wan"));
+    call("GC", &other).run().await.expect(0);
+    assert_eq!(keys(&cluster, "10.0.0.0-24").await, [1, 3]);
 }
 
 #[tokio::test]

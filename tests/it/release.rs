@@ -227,77 +227,6 @@ async fn the_same_range_in_two_namespaces_is_two_pools() {
 }
 
 #[tokio::test]
-async fn every_state_of_a_pod_that_keeps_an_address_keeps_it() {
-    let cluster = Cluster::lock().await;
-    let client = cluster.client();
-    let mut object = pool("kube-system", "10.0.0.0/24");
-    let protect = "whereabouts.cni.cncf.io/reconcile";
-    let pods = [
-        pod("default", "pending"),
-        pod("default", "terminating")
-            .shows("net1", &["10.0.0.2"])
-            .phase("Running")
-            .terminating(),
-        pod("default", "unreadable").status_annotation("[{"),
-        pod("default", "old-key")
-            .old_status_key()
-            .shows("net1", &["10.0.0.4"]),
-        pod("default", "other-interface").shows("net2", &["10.0.0.250"]),
-        pod("default", "protected")
-            .annotation(protect, "false")
-            .phase("Failed"),
-        pod("default", "as-default").status_annotation(
-            r#"[{"name":"x","interface":"eth0","ips":["10.0.0.7"],"default":true}]"#,
-        ),
-        pod("default", "several").shows("net1", &["10.1.0.1", "10.0.0.8", "fd00::8"]),
-        pod("default", "ended-while-deleted")
-            .phase("Running")
-            .terminating(),
-    ];
-    let names = [
-        "pending",
-        "terminating",
-        "unreadable",
-        "old-key",
-        "other-interface",
-        "protected",
-        "as-default",
-        "several",
-        "ended-while-deleted",
-    ];
-    for (offset, (name, pod)) in (1u128..).zip(names.into_iter().zip(pods)) {
-        pod.create(client).await;
-        object = object.entry(offset, &format!("default/{name}"), "net1", "c");
-        let address = format!("10.0.0.{offset}");
-        reservation("kube-system", &address, &format!("default/{name}"))
-            .create(client)
-            .await;
-    }
-    object = object.entry(100, "default/completed", "net1", "c");
-    object.create(client).await;
-    pod("default", "completed")
-        .shows("net1", &["10.0.0.100"])
-        .phase("Succeeded")
-        .create(client)
-        .await;
-
-    let run = reconciler(cluster.kubeconfig())
-        .args(["-o", "json"])
-        .output()
-        .await
-        .expect(0);
-    let left = entries(client, "kube-system", "10.0.0.0-24").await;
-    let mut keys: Vec<u32> = left.keys().map(|key| key.parse().unwrap()).collect();
-    keys.sort_unstable();
-    assert_eq!(keys, (1..=9).collect::<Vec<_>>(), "{run:#?}");
-    assert_eq!(reservations(client).await.len(), 9);
-    let verdicts = &run.json()["summary"]["verdicts"];
-    let expected = json!({"Starting": 4, "Terminating": 4, "StatusUnreadable": 2, "InUse": 6,
-        "Protected": 2, "PodFinished": 1});
-    assert_eq!(*verdicts, expected);
-}
-
-#[tokio::test]
 async fn odd_objects_are_reported_and_everything_else_is_cleaned() {
     let cluster = Cluster::lock().await;
     let client = cluster.client();
@@ -351,49 +280,6 @@ async fn odd_objects_are_reported_and_everything_else_is_cleaned() {
         reservations(client).await.into_iter().collect::<Vec<_>>(),
         ["kube-system/not-an-address"]
     );
-}
-
-#[tokio::test]
-async fn a_pod_with_another_address_loses_the_old_one_after_two_looks() {
-    let cluster = Cluster::lock().await;
-    let client = cluster.client();
-    let replaced = json!({"id": "c", "podref": "default/new", "ifname": "net1",
-        "owner": {"id": "c", "poduid": "somebody-else"}});
-    pool("kube-system", "10.0.0.0/24")
-        .entry(1, "default/moved", "net1", "c")
-        .entry(2, "default/moved", "net1", "c")
-        .raw_entry("3", replaced)
-        .create(client)
-        .await;
-    reservation("kube-system", "10.0.0.1", "default/moved")
-        .ifname("net1")
-        .create(client)
-        .await;
-    pod("default", "moved")
-        .shows("net1", &["10.0.0.2"])
-        .create(client)
-        .await;
-    pod("default", "new")
-        .shows("net1", &["10.0.0.9"])
-        .create(client)
-        .await;
-
-    let started = std::time::Instant::now();
-    let args = ["--settle", "2s", "-o", "json"];
-    let run = reconciler(cluster.kubeconfig())
-        .args(args)
-        .output()
-        .await
-        .expect(0);
-    assert!(started.elapsed().as_secs() >= 2);
-    let verdicts = run.json()["summary"]["verdicts"].clone();
-    assert_eq!(
-        verdicts,
-        json!({"AddressNotOnPod": 2, "InUse": 1, "PodReplaced": 1})
-    );
-    let left = entries(client, "kube-system", "10.0.0.0-24").await;
-    assert_eq!(left.keys().collect::<Vec<_>>(), ["2"]);
-    assert!(reservations(client).await.is_empty());
 }
 
 #[tokio::test]

@@ -128,6 +128,7 @@ async fn the_role_is_enough_and_every_verb_of_it_is_needed() {
                 .as_array_mut()
                 .unwrap()
                 .retain(|other| other != verb);
+            // A rule without verbs is none.
             less.retain(|rule| rule["verbs"] != json!([]));
             let patch = json!({ "rules": less });
             send(cluster.client(), Method::PATCH, ROLE, Some(&patch))
@@ -139,13 +140,15 @@ async fn the_role_is_enough_and_every_verb_of_it_is_needed() {
                 continue;
             }
             let run = settled(&cluster, &token, verb.as_str().unwrap()).await;
-            assert_eq!(run.code, Some(1), "without {verb} on {resource}: {run:#?}");
+            // An event that cannot be written costs a warning.
+            let code = Some(i32::from(resource != "events"));
+            assert_eq!(run.code, code, "without {verb} on {resource}: {run:#?}");
             let text = format!("{}{}", run.stdout, run.stderr).replace('\\', "");
             let advice = format!("grant the verb {verb} on {resource}");
             assert!(text.contains(&advice), "{advice}: {run:#?}");
         }
     }
-    assert_eq!(verbs, 13);
+    assert_eq!(verbs, 14);
     send(
         cluster.client(),
         Method::PATCH,

@@ -158,10 +158,13 @@ fn snapshot(objects: &[Value]) -> Snapshot {
     let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
     let empty = r#"{"apiVersion":"v1","kind":"PodList","items":[]}{"kind":"IPPoolList","items":[],
         "apiVersion":"whereabouts.cni.cncf.io/v1alpha1"}"#;
-    parse_dumps(&[
-        ("a".into(), list.to_string()),
-        ("b".into(), empty.to_owned()),
-    ])
+    parse_dumps(
+        &[
+            ("a".into(), list.to_string()),
+            ("b".into(), empty.to_owned()),
+        ],
+        None,
+    )
     .unwrap()
 }
 

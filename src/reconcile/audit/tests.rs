@@ -53,10 +53,13 @@ impl Objects {
     fn snapshot(&self) -> Snapshot {
         let list = json!({"apiVersion": "v1", "kind": "List", "items": self.0});
         let no_pods = json!({"apiVersion": "v1", "kind": "PodList", "items": []});
-        parse_dumps(&[
-            ("a".into(), list.to_string()),
-            ("b".into(), no_pods.to_string()),
-        ])
+        parse_dumps(
+            &[
+                ("a".into(), list.to_string()),
+                ("b".into(), no_pods.to_string()),
+            ],
+            None,
+        )
         .unwrap()
     }
 

@@ -74,7 +74,7 @@ fn kinds(parts: &Parts) -> Vec<Kind> {
         .chain(&parts.pods)
         .collect();
     let list = json!({"apiVersion": "v1", "kind": "List", "items": items});
-    let snapshot = parse_dumps(&[("all".into(), list.to_string())]).unwrap();
+    let snapshot = parse_dumps(&[("all".into(), list.to_string())], None).unwrap();
     let found = snapshot.find().0;
     found.iter().map(|finding| finding.kind).collect()
 }

@@ -84,7 +84,7 @@ impl Objects {
             .into_iter()
             .chain([("all".into(), list.to_string())])
             .collect();
-        parse_dumps(&all).unwrap()
+        parse_dumps(&all, None).unwrap()
     }
 
     /// All findings, as kind, address, pods and what can be repaired.

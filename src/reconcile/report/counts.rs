@@ -47,34 +47,22 @@ impl Report<'_> {
         counts
     }
 
-    fn outcome(&self, id: RecordId) -> Option<&Outcome> {
+    pub(super) fn outcome(&self, id: RecordId) -> Option<&Outcome> {
         self.applied?.outcomes.get(&id)
     }
 
-    /// How full each pool is, in scope or not: that does not depend on who looks.
     fn pools(&self) -> Vec<PoolUse> {
-        let records = self.records();
-        let mut pools: Vec<PoolUse> = records
-            .pools
-            .iter()
-            .map(|pool| PoolUse {
-                pool: pool.id.to_string(),
-                usable: pool.usable(),
-                allocated: 0,
+        let rows = self.pool_rows();
+        rows.iter()
+            .map(|row| {
+                let (pool, usable, allocated) = row.usage();
+                PoolUse {
+                    pool,
+                    usable,
+                    allocated: usize::try_from(allocated).unwrap_or(usize::MAX),
+                }
             })
-            .collect();
-        for (index, entry) in records.entries.iter().enumerate() {
-            let outcome = self.outcome(RecordId::Entry(index));
-            let is_gone = matches!(outcome, Some(Outcome::Released | Outcome::AlreadyGone));
-            // An entry that holds no address of the range takes none from it either.
-            if !is_gone
-                && entry.address.is_ok()
-                && let Some(pool) = pools.get_mut(entry.pool)
-            {
-                pool.allocated += 1;
-            }
-        }
-        pools
+            .collect()
     }
 }
 

@@ -4,6 +4,8 @@ use std::io::{self, Write};
 
 use serde::ser::{Serialize, SerializeSeq, Serializer};
 
+use super::ascii::Ascii;
+use super::pools::PoolRow;
 use super::{Conclusion, Cost, FindingRow, Mode, Report, Source, Summary};
 
 /// The version of the report's format; it changes when a member changes its meaning.
@@ -23,6 +25,7 @@ struct Document<'a> {
     #[serde(flatten)]
     cost: &'a Cost,
     remarks: Vec<String>,
+    pools: Vec<PoolRow<'a>>,
     findings: Vec<FindingRow<'a>>,
     records: RecordList<'a>,
 }
@@ -62,6 +65,7 @@ impl<'a> Document<'a> {
             summary: report.summary(),
             cost: &report.cost,
             remarks: report.remarks().collect(),
+            pools: report.pool_rows(),
             findings: report.findings().collect(),
             records: RecordList(report),
         }
@@ -69,7 +73,7 @@ impl<'a> Document<'a> {
 }
 
 pub(super) fn json(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, &Document::of(report))?;
+    serde_json::to_writer_pretty(Ascii(out), &Document::of(report))?;
     writeln!(out)
 }
 

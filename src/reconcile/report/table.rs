@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use comfy_table::{Table, presets};
 
+use super::colour::{Colours, Paint};
 use super::{Mode, Report, Row, Summary, escape};
 use crate::reconcile::{POOLS, RESERVATIONS};
 
@@ -14,7 +15,12 @@ pub(super) enum Width {
     Wide,
 }
 
-pub(super) fn print(report: &Report<'_>, width: Width, out: &mut dyn Write) -> io::Result<()> {
+pub(super) fn print(
+    report: &Report<'_>,
+    width: Width,
+    colours: Colours,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     let mut header = vec![
@@ -30,11 +36,14 @@ pub(super) fn print(report: &Report<'_>, width: Width, out: &mut dyn Write) -> i
         header.extend(["INTERFACE", "CONTAINER", "REASON"]);
     }
     table.set_header(header);
+    // One for each line: a cell has no line break.
+    let mut styles = vec![Paint::Heading];
     for row in report.odd_rows() {
+        styles.push(Paint::of(&row));
         table.add_row(cells(&row, width));
     }
-    print_lines(table, out)?;
-    print_findings(report, width, out)?;
+    print_lines(table, styles, colours, out)?;
+    print_findings(report, width, colours, out)?;
     for remark in report.remarks() {
         writeln!(out, "{}", escape(&remark))?;
     }
@@ -42,20 +51,30 @@ pub(super) fn print(report: &Report<'_>, width: Width, out: &mut dyn Write) -> i
 }
 
 /// Prints a table, if it has any rows.
-fn print_lines(mut table: Table, out: &mut dyn Write) -> io::Result<()> {
+fn print_lines(
+    mut table: Table,
+    styles: Vec<Paint>,
+    colours: Colours,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     for column in table.column_iter_mut() {
         column.set_padding((0, 3));
     }
-    if table.row_count() > 0 {
-        for line in table.lines() {
-            writeln!(out, "{}", line.trim_end())?;
+    if styles.len() > 1 {
+        for (line, style) in table.lines().zip(styles) {
+            writeln!(out, "{}", colours.paint(style, line.trim_end()))?;
         }
         writeln!(out)?;
     }
     Ok(())
 }
 
-fn print_findings(report: &Report<'_>, width: Width, out: &mut dyn Write) -> io::Result<()> {
+fn print_findings(
+    report: &Report<'_>,
+    width: Width,
+    colours: Colours,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     let mut header = vec!["DANGER", "FINDING", "ADDRESS", "IN", "PODS", "REPAIR"];
@@ -63,7 +82,13 @@ fn print_findings(report: &Report<'_>, width: Width, out: &mut dyn Write) -> io:
         header.extend(["REASON", "YOU CAN"]);
     }
     table.set_header(header);
+    let mut styles = vec![Paint::Heading];
     for row in report.findings() {
+        styles.push(if row.danger <= 2 {
+            Paint::Danger
+        } else {
+            Paint::Warning
+        });
         let or_dash = |text: &str| match text {
             "" => "-".to_owned(),
             text => escape(text).into_owned(),
@@ -81,7 +106,7 @@ fn print_findings(report: &Report<'_>, width: Width, out: &mut dyn Write) -> io:
         }
         table.add_row(cells);
     }
-    print_lines(table, out)
+    print_lines(table, styles, colours, out)
 }
 
 fn cells(row: &Row<'_>, width: Width) -> Vec<String> {

@@ -1,6 +1,9 @@
 //! I/O: the snapshot from `kubectl get -o yaml|json` dumps.
 
-use std::collections::{BTreeMap, BTreeSet};
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -9,10 +12,12 @@ use serde_json::Value;
 use super::Snapshot;
 use super::documents::{Document, parse_documents};
 use crate::pod::PodRef;
+use crate::reconcile::explain::Target;
 use crate::reconcile::foreign::{self, Part};
 use crate::reconcile::pods::Pods;
 use crate::reconcile::records::Records;
 use crate::record::decode;
+use crate::record::evidence::{self, Evidence};
 
 /// The most that is read of one dump, in bytes.
 const MAX_FILE: u64 = 1 << 30;
@@ -89,8 +94,8 @@ struct Objects {
     skipped: BTreeMap<String, usize>,
 }
 
-/// Reads dumps; `-` is standard input.
-pub fn read_files(paths: &[PathBuf]) -> Result<Snapshot, FileError> {
+/// Reads dumps; `-` is standard input. Of the pods that `asked` is about, more is kept.
+pub fn read_files(paths: &[PathBuf], asked: Option<&Target>) -> Result<Snapshot, FileError> {
     let mut texts = Vec::new();
     for path in paths {
         let text = read(path).map_err(|source| FileError::Io {
@@ -99,11 +104,14 @@ pub fn read_files(paths: &[PathBuf]) -> Result<Snapshot, FileError> {
         })?;
         texts.push((path.clone(), text));
     }
-    parse_dumps(&texts)
+    parse_dumps(&texts, asked)
 }
 
 /// Makes a snapshot of the texts of dumps; the paths are for messages.
-pub fn parse_dumps(texts: &[(PathBuf, String)]) -> Result<Snapshot, FileError> {
+pub fn parse_dumps(
+    texts: &[(PathBuf, String)],
+    asked: Option<&Target>,
+) -> Result<Snapshot, FileError> {
     let mut objects = Objects::default();
     for (path, text) in texts {
         let content = |reason| FileError::Content {
@@ -118,7 +126,7 @@ pub fn parse_dumps(texts: &[(PathBuf, String)]) -> Result<Snapshot, FileError> {
             objects.take(path, document).map_err(content)?;
         }
     }
-    objects.into_snapshot()
+    objects.into_snapshot(asked)
 }
 
 fn read(path: &Path) -> std::io::Result<String> {
@@ -237,7 +245,17 @@ impl Objects {
             .collect()
     }
 
-    fn into_snapshot(self) -> Result<Snapshot, FileError> {
+    fn evidence(&self, asked: Option<&Target>, records: &Records) -> HashMap<PodRef, Evidence> {
+        let pods = asked.map(|asked| asked.pods(records)).unwrap_or_default();
+        let seen = pods.into_iter().filter_map(|pod| {
+            let id = (pod.namespace().to_owned(), pod.name().to_owned());
+            let (_, json) = self.found.get(&Kind::Pod)?.get(&id)?;
+            Some((pod, evidence::read(json).ok()?))
+        });
+        seen.collect()
+    }
+
+    fn into_snapshot(self, asked: Option<&Target>) -> Result<Snapshot, FileError> {
         if !self.found.contains_key(&Kind::Pool) && !self.found.contains_key(&Kind::Reservation) {
             return Err(FileError::Absent(
                 "IPPools and no OverlappingRangeIPReservations",
@@ -273,6 +291,7 @@ impl Objects {
             );
         }
         let mut snapshot = Snapshot {
+            evidence: self.evidence(asked, &records),
             records,
             pods,
             notes,
@@ -313,66 +332,4 @@ impl Objects {
 
 fn whole(json: &[u8]) -> Result<Value, serde_json::Error> {
     serde_json::from_slice(json)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn snapshot(texts: &[&str]) -> Result<Snapshot, String> {
-        let texts: Vec<_> = texts
-            .iter()
-            .map(|text| ("dump".into(), (*text).to_owned()))
-            .collect();
-        parse_dumps(&texts).map_err(|error| error.to_string())
-    }
-
-    const POOL: &str = "apiVersion: whereabouts.cni.cncf.io/v1alpha1\nkind: IPPool\n\
-        metadata: {name: p, namespace: n}\n\
-        spec: {range: 10.0.0.0/24, allocations: {5: {id: c, podref: a/b}, \"6\": {id: c, podref: a/c}}}\n";
-    const POD: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: b, namespace: a, uid: u}\n";
-
-    #[test]
-    fn documents_lists_and_json_say_the_same() {
-        let json = |yaml: &str| parse_documents(yaml).unwrap().remove(0).value;
-        let list = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": [json(POOL), json(POD)]});
-        let as_json = list.to_string();
-        let two_json = format!("{}\n{}", json(POOL), json(POD));
-        let documents = format!("---\n{POOL}---\n{POD}---\n");
-        for texts in [&[POOL, POD][..], &[&documents], &[&as_json], &[&two_json]] {
-            let snapshot = snapshot(texts).unwrap();
-            assert_eq!(snapshot.records.entries.len(), 2);
-            assert_eq!(snapshot.pods.total(), 1);
-        }
-    }
-
-    #[test]
-    fn an_empty_list_of_pods_is_a_statement_and_a_missing_one_is_not() {
-        let empty = "apiVersion: v1\nkind: PodList\nitems: []\n";
-        assert_eq!(snapshot(&[POOL, empty]).unwrap().pods.total(), 0);
-        assert!(snapshot(&[POOL]).unwrap_err().contains("no Pods"));
-        assert!(snapshot(&[POD]).unwrap_err().contains("no IPPools"));
-    }
-
-    #[test]
-    fn what_is_no_complete_dump_is_refused() {
-        for (text, reason) in [
-            ("{\"kind\": \"List\", \"items\": [", "not complete JSON"),
-            ("a: [\n", "not YAML"),
-            ("kind: Pod", "line break"),
-            ("just text\n", "no kind"),
-            ("apiVersion: v1\nitems:\n- kind: Pod\n", "no kind"),
-            ("apiVersion: v1\nkind: PodList\n", "without items"),
-            ("apiVersion: apps/v1\nkind: Deployment\n", "Deployment"),
-            (
-                "kind: PodList\napiVersion: v1\nmetadata: {continue: x}\nitems: []\n",
-                "one page",
-            ),
-            ("kind: NodeList\napiVersion: v2\nitems: []\n", "of no use"),
-        ] {
-            let error = snapshot(&[text]).unwrap_err();
-            assert!(error.contains(reason), "{text}: {error}");
-        }
-        assert!(snapshot(&[POOL, POOL, POD]).unwrap_err().contains("twice"));
-    }
 }

@@ -1,5 +1,7 @@
 //! I/O: the snapshot of a running cluster.
 
+use std::collections::{BTreeSet, HashMap};
+
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::{GetParams, ListParams};
 use kube::core::Request;
@@ -18,6 +20,7 @@ use crate::reconcile::pods::Pods;
 use crate::reconcile::records::Records;
 use crate::reconcile::{NODES, PODS, POOLS, RESERVATIONS};
 use crate::record::decode::{self, SeenPod};
+use crate::record::evidence::{self, Evidence};
 use crate::record::{ObjectId, PoolObject};
 
 /// Pools are big objects: a page of them is bounded by their size, not by their number.
@@ -25,6 +28,9 @@ const MAX_POOLS_A_PAGE: u32 = 50;
 
 /// A Node lists all images that are there: some ten kilobytes.
 const MAX_NODES_A_PAGE: u32 = 200;
+
+/// After so many pods whoever watches is told.
+const PODS_A_STEP: usize = 1000;
 
 /// What is being read, for whoever shows progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,8 +41,8 @@ pub enum ReadStep {
     Reservations,
     /// `nodes`.
     Nodes,
-    /// Pods, and then those that have finished.
-    Pods,
+    /// Pods, and then those that have finished; so many were read so far.
+    Pods(usize),
 }
 
 /// Reads pools, then reservations, then nodes, then pods.
@@ -72,8 +78,7 @@ pub async fn read_cluster(
 
     progress(ReadStep::Nodes);
     let nodes = read_nodes(client, page).await?;
-    progress(ReadStep::Pods);
-    let pods = read_pods(client, page, &records, &nodes).await?;
+    let pods = read_pods(client, page, &records, &nodes, &progress).await?;
     Ok(Snapshot {
         records,
         nodes,
@@ -94,13 +99,16 @@ fn collect<T>(
 /// Reads the metadata of all pods. Metadata has no phase, so those that have finished come from
 /// lists of their own, and are joined by uid.
 ///
-/// It has no node either: the pods of nodes that are not Ready are listed node by node.
+/// It has no node either: the pods of nodes that are not Ready are listed node by node, before
+/// those that have finished, so that no pod is known to have finished and not known to be there.
 async fn read_pods(
     client: &Client,
     page: u32,
     records: &Records,
     nodes: &Nodes,
+    progress: &impl Fn(ReadStep),
 ) -> Result<Pods, CallError> {
+    progress(ReadStep::Pods(0));
     let path = all_of::<Pod>();
     let list = List {
         resource: PODS,
@@ -111,25 +119,12 @@ async fn read_pods(
     };
     let see = |pods: &mut Pods, json: &[u8]| {
         pods.see(records, decode::pod(json)?);
+        if pods.total().is_multiple_of(PODS_A_STEP) {
+            progress(ReadStep::Pods(pods.total()));
+        }
         Ok(())
     };
     let mut pods = list.read(client, || Pods::asked_by(records), see).await?;
-    for finished in Finished::ALL {
-        let fields = format!("status.phase={}", finished.phase());
-        let list = List {
-            path: list.path.clone(),
-            fields: Some(&fields),
-            ..list
-        };
-        let note = |ended: &mut Vec<SeenPod>, json: &[u8]| {
-            ended.extend(Some(decode::pod(json)?).filter(|seen| pods.ask_about(seen)));
-            Ok(())
-        };
-        let ended = list.read(client, Vec::new, note).await?;
-        for seen in ended {
-            pods.finish(&seen.pod, &seen.state.uid, finished);
-        }
-    }
     for node in nodes.not_ready() {
         let fields = format!("spec.nodeName={node}");
         let list = List {
@@ -144,6 +139,22 @@ async fn read_pods(
         let bound = list.read(client, Vec::new, note).await?;
         for seen in bound {
             pods.bind(&seen.pod, &seen.state.uid, node);
+        }
+    }
+    for finished in Finished::ALL {
+        let fields = format!("status.phase={}", finished.phase());
+        let list = List {
+            path: list.path.clone(),
+            fields: Some(&fields),
+            ..list
+        };
+        let note = |ended: &mut Vec<SeenPod>, json: &[u8]| {
+            ended.extend(Some(decode::pod(json)?).filter(|seen| pods.ask_about(seen)));
+            Ok(())
+        };
+        let ended = list.read(client, Vec::new, note).await?;
+        for seen in ended {
+            pods.finish(&seen.pod, &seen.state.uid, finished);
         }
     }
     Ok(pods)
@@ -185,38 +196,50 @@ pub async fn read_node(client: &Client, node: &str) -> Result<Option<NodeState>,
 
 /// Looks at one pod; `None` when there is none.
 pub async fn read_pod(client: &Client, pod: &PodRef) -> Result<Option<PodState>, CallError> {
-    let object = pod.to_string();
-    let call = get_pod(&object);
-    let Some(json) = read_whole_pod(client, pod).await? else {
-        return Ok(None);
-    };
-    let seen = decode::pod(json.get().as_bytes());
-    seen.map(|seen| Some(seen.state))
-        .map_err(|error| call.failed(Cause::Unreadable(error.into())))
+    let state = |json: &[u8]| decode::pod(json).map(|seen| seen.state);
+    get_pod(client, pod, state).await
 }
 
-fn get_pod(object: &str) -> Call<'_> {
-    Call {
+/// Looks at some pods once more, for the sake of a person who asks about them.
+pub async fn read_evidence(
+    client: &Client,
+    pods: BTreeSet<PodRef>,
+) -> Result<HashMap<PodRef, Evidence>, CallError> {
+    let mut all = HashMap::new();
+    for pod in pods {
+        if let Some(evidence) = get_pod(client, &pod, evidence::read).await? {
+            all.insert(pod, evidence);
+        }
+    }
+    Ok(all)
+}
+
+async fn get_pod<T>(
+    client: &Client,
+    pod: &PodRef,
+    decode: impl Fn(&[u8]) -> Result<T, serde_json::Error>,
+) -> Result<Option<T>, CallError> {
+    let object = pod.to_string();
+    let call = Call {
         verb: "get",
         resource: PODS,
-        object,
+        object: &object,
+    };
+    let request = Request::new(Pod::url_path(&(), Some(pod.namespace())))
+        .get(pod.name(), &GetParams::default());
+    let read = client.call::<Box<RawValue>>(&call, request).await;
+    match read {
+        Ok(json) => decode(json.get().as_bytes())
+            .map(Some)
+            .map_err(|error| call.failed(Cause::Unreadable(error.into()))),
+        Err(error) if error.cause.is_not_found() => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
 /// Reads all of one pod; `None` when there is none.
-pub async fn read_whole_pod(
-    client: &Client,
-    pod: &PodRef,
-) -> Result<Option<Box<RawValue>>, CallError> {
-    let object = pod.to_string();
-    let call = get_pod(&object);
-    let request = Request::new(Pod::url_path(&(), Some(pod.namespace())))
-        .get(pod.name(), &GetParams::default());
-    match client.call::<Box<RawValue>>(&call, request).await {
-        Ok(json) => Ok(Some(json)),
-        Err(error) if error.cause.is_not_found() => Ok(None),
-        Err(error) => Err(error),
-    }
+pub async fn read_whole_pod(client: &Client, pod: &PodRef) -> Result<Option<Value>, CallError> {
+    get_pod(client, pod, |json| serde_json::from_slice(json)).await
 }
 
 /// Looks at one pool; `None` when there is none.

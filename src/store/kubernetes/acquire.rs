@@ -5,13 +5,14 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
+use super::own::{is_of, own_entry};
 use super::pools::Change;
-use super::{Kubernetes, claims::Claim, is_of};
+use super::{Kubernetes, claims::Claim};
 use crate::allocate::Window;
 use crate::client::{CallError, Cause};
 use crate::record::{Entry, ObjectId, Pool, PoolObject};
 use crate::retry;
-use crate::store::{Attachment, Error, Overlap, Range};
+use crate::store::{Acquired, Attachment, Error, Overlap, Range};
 
 /// By how many addresses the choice grows with each conflict, and how far: many at once then
 /// choose differently, and addresses stay compact.
@@ -34,7 +35,7 @@ pub(super) async fn acquire(
     range: &Range<'_>,
     attachment: &Attachment,
     avoid: &BTreeSet<IpAddr>,
-) -> Result<IpAddr, Error> {
+) -> Result<Acquired, Error> {
     let pool_id = store.pool_id(range);
     let window = range
         .config
@@ -53,10 +54,13 @@ pub(super) async fn acquire(
             store
                 .create_pool(&pool_id, &range.config.range.to_string())
                 .await?;
+            // It is there now, or somebody takes it away again and again.
+            tokio::time::sleep(pauses.next().unwrap_or_default()).await;
             continue;
         };
         check_range(&found.pool, range)?;
         let own = own_entry(&found, window, attachment, avoid, &lost);
+        let was_held = own.is_some();
         let (address, attempt) = if let Some((entry, address)) = own {
             let attempt = take_over(store, range, &found.pool, entry, address, attachment).await?;
             (address, attempt)
@@ -68,7 +72,7 @@ pub(super) async fn acquire(
             )
         };
         let reason = match attempt {
-            Attempt::Done => return Ok(address),
+            Attempt::Done => return Ok(Acquired { address, was_held }),
             Attempt::Again(reason) => reason,
             Attempt::Lost(reason) => {
                 conflicts = conflicts.saturating_add(1);
@@ -104,51 +108,15 @@ fn check_range(pool: &Pool, range: &Range<'_>) -> Result<(), Error> {
     }
 }
 
-/// The entry that this attachment has already, from this call's container or one before it.
-fn own_entry<'a>(
-    found: &'a PoolObject,
-    window: &Window,
-    attachment: &Attachment,
-    avoid: &BTreeSet<IpAddr>,
-    lost: &BTreeSet<IpAddr>,
-) -> Option<(&'a Entry, IpAddr)> {
-    found.entries.iter().find_map(|entry| {
-        let address = *entry.address.as_ref().ok()?;
-        let same_pod = entry.owner.pod.as_ref() == Some(&attachment.pod);
-        // The Go program wrote no interface until 2024: such an entry is the pod's only one here.
-        let same_interface = match entry.owner.interface.as_deref() {
-            Some(interface) => interface == attachment.interface,
-            None => true,
-        };
-        let is_wanted =
-            window.holds(address) && !avoid.contains(&address) && !lost.contains(&address);
-        (same_pod && same_interface && is_wanted && may_take_over(entry, attachment))
-            .then_some((entry, address))
-    })
-}
-
-/// Whether the container that the entry names cannot run elsewhere any more.
-fn may_take_over(entry: &Entry, attachment: &Attachment) -> bool {
-    if is_of(entry, &attachment.container, &attachment.interface) {
-        return true;
-    }
-    let same_uid = match (&entry.owner.uid, &attachment.pod_uid) {
-        (Some(recorded), Some(ours)) => **recorded == **ours,
-        _ => true,
-    };
-    let raw: Value = serde_json::from_str(&entry.raw).unwrap_or_default();
-    let node = raw.pointer("/owner/nodename").and_then(Value::as_str);
-    same_uid || (node.is_some() && node == attachment.node.as_deref())
-}
-
 /// What is recorded of an attachment.
 fn entry_of(attachment: &Attachment) -> Value {
     let Attachment {
         container,
         interface,
-        pod,
+        podref,
         pod_uid,
         node,
+        network: _,
     } = attachment;
     let mut owner = json!({ "id": container });
     for (member, value) in [("poduid", pod_uid), ("nodename", node)] {
@@ -156,7 +124,7 @@ fn entry_of(attachment: &Attachment) -> Value {
             owner[member] = json!(value);
         }
     }
-    json!({"id": container, "podref": pod.to_string(), "ifname": interface, "owner": owner})
+    json!({"id": container, "podref": podref, "ifname": interface, "owner": owner})
 }
 
 /// The lowest free address. The first conflict only shows what other ranges have taken; after more of

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{Kubernetes, label};
-use crate::api::{CONTAINER_LABEL, NODE_LABEL, POOL_LABEL};
+use crate::api::{CONTAINER_LABEL, NETWORK_LABEL, NODE_LABEL, POOL_LABEL};
 use crate::api::{OverlappingRangeIPReservation, OverlappingRangeIPReservationSpec};
 use crate::client::{Call, CallError};
 use crate::reconcile::RESERVATIONS;
@@ -30,6 +30,8 @@ pub(super) struct Claim {
     pub(super) node: Option<String>,
     /// The pool for which our plugin made it.
     pub(super) pool: Option<String>,
+    /// The CNI network in which our plugin made it.
+    pub(super) network: Option<String>,
 }
 
 impl Claim {
@@ -45,6 +47,7 @@ impl Claim {
             container: spec.containerid.filter(|id| !id.is_empty()),
             node: labels.remove(NODE_LABEL),
             pool: labels.remove(POOL_LABEL),
+            network: labels.remove(NETWORK_LABEL),
         }
     }
 
@@ -53,13 +56,12 @@ impl Claim {
     /// What it does not say does not count against it, except the interface: a pod's other
     /// interfaces have claims of their own.
     pub(super) fn is_of(&self, attachment: &Attachment) -> bool {
-        self.podref == attachment.pod.to_string()
-            && self.interface.as_ref() == Some(&attachment.interface)
+        self.podref == attachment.podref && self.interface.as_ref() == Some(&attachment.interface)
     }
 
     /// Whether it can have been made for this attachment: the Go program named no interface once.
     pub(super) fn may_be_of(&self, attachment: &Attachment) -> bool {
-        self.podref == attachment.pod.to_string()
+        self.podref == attachment.podref
             && self
                 .interface
                 .as_ref()
@@ -79,6 +81,7 @@ fn labels(pool: &ObjectId, attachment: &Attachment) -> BTreeMap<String, String> 
     let mut labels = BTreeMap::from([
         (POOL_LABEL.to_owned(), label(&pool.name)),
         (CONTAINER_LABEL.to_owned(), label(&attachment.container)),
+        (NETWORK_LABEL.to_owned(), label(&attachment.network)),
     ]);
     if let Some(node) = &attachment.node {
         labels.insert(NODE_LABEL.to_owned(), label(node));
@@ -88,7 +91,7 @@ fn labels(pool: &ObjectId, attachment: &Attachment) -> BTreeMap<String, String> 
 
 fn spec(attachment: &Attachment) -> OverlappingRangeIPReservationSpec {
     OverlappingRangeIPReservationSpec {
-        podref: attachment.pod.to_string(),
+        podref: attachment.podref.clone(),
         ifname: Some(attachment.interface.clone()),
         containerid: Some(attachment.container.clone()),
     }

@@ -25,16 +25,6 @@ pub(super) enum Change<'a> {
     Remove(&'a Entry),
 }
 
-/// The container id of an entry, in its own words.
-pub(super) fn container_of(entry: &Entry) -> String {
-    let entry: Value = serde_json::from_str(&entry.raw).unwrap_or_default();
-    entry
-        .get("id")
-        .and_then(Value::as_str)
-        .unwrap_or_default()
-        .to_owned()
-}
-
 impl Kubernetes {
     /// Reads a pool; `None` when there is none.
     pub(super) async fn read_pool(&self, id: &ObjectId) -> Result<Option<PoolObject>, CallError> {
@@ -59,7 +49,7 @@ impl Kubernetes {
         let path = IPPool::url_path(&(), Some(&self.namespace));
         let request = Request::new(path).create(&PostParams::default(), body);
         match self.client.stream(&call, request, |_| Ok(())).await {
-            Err(error) if error.cause.is_conflict() => Ok(()),
+            Err(error) if error.cause.is_already_there() => Ok(()),
             done => done,
         }
     }

@@ -3,13 +3,12 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use serde_json::Value;
-
-use super::pools::{Change, container_of};
-use super::{Kubernetes, is_of, label};
+use super::own::{is_of, text_of};
+use super::pools::Change;
+use super::{Kubernetes, label};
 use crate::record::{Entry, PoolObject, readings};
 use crate::retry;
-use crate::store::{Error, Overlap, Range};
+use crate::store::{Error, Garbage, Overlap, Range};
 
 /// Frees what a container's interface holds: its claim first, then the entry, so that a claim
 /// which the pod's next container renews meanwhile survives.
@@ -70,32 +69,55 @@ async fn drop_unrecorded(
 }
 
 /// Frees what containers of this node hold, other than the valid ones.
+///
+/// Networks with the same range share its pool, and each is told its own containers only: an
+/// address whose claim is known to be another network's is left for the GC of that one.
 pub(super) async fn collect(
     store: &Kubernetes,
     range: &Range<'_>,
-    node: &str,
-    valid: &BTreeSet<String>,
+    garbage: &Garbage<'_>,
 ) -> Result<(), Error> {
+    let Garbage {
+        network,
+        node,
+        valid,
+    } = garbage;
     if valid.is_empty() || node.is_empty() {
         return Ok(());
     }
-    take_out(store, range, |entry| {
-        let raw: Value = serde_json::from_str(&entry.raw).unwrap_or_default();
-        let text = |pointer| {
-            raw.pointer(pointer)
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-        };
-        let id = text("/id");
-        // What stands beside an id that was rewritten speaks of the container before. An entry that
-        // was put back for a pod may name no container at all.
-        text("/owner/id") == id
-            && !id.is_empty()
-            && text("/owner/nodename") == node
-            && !valid.contains(id)
-    })
-    .await
-    .map(drop)
+    let found = store.read_pool(&store.pool_id(range)).await?;
+    let mut doomed = BTreeSet::new();
+    for entry in found.iter().flat_map(|found| &found.entries) {
+        // The node that stands beside an id which was rewritten is none: it is the container's before.
+        // An entry that was put back for a live pod may name no container at all.
+        let id = text_of(entry, "/id");
+        let is_garbage =
+            entry.owner.node.as_deref() == Some(*node) && !id.is_empty() && !valid.contains(&id);
+        if is_garbage && !is_claimed_elsewhere(store, range, network, entry).await? {
+            doomed.insert((entry.key.clone(), entry.raw.clone()));
+        }
+    }
+    if doomed.is_empty() {
+        return Ok(());
+    }
+    // Only what was looked at: a container may have come meanwhile.
+    let is_doomed = |entry: &Entry| doomed.contains(&(entry.key.clone(), entry.raw.clone()));
+    take_out(store, range, is_doomed).await.map(drop)
+}
+
+/// Whether an entry's address is known to be claimed in another CNI network.
+async fn is_claimed_elsewhere(
+    store: &Kubernetes,
+    range: &Range<'_>,
+    network: &str,
+    entry: &Entry,
+) -> Result<bool, Error> {
+    let (Overlap::Protected, Ok(address)) = (range.overlap, &entry.address) else {
+        return Ok(false);
+    };
+    let id = store.reservation_id(range, *address);
+    let claimed_in = store.read_claim(&id).await?.and_then(|claim| claim.network);
+    Ok(claimed_in.is_some_and(|name| name != label(network)))
 }
 
 /// Takes all entries out that are `meant`, each with its claim; whether there were any, and all of
@@ -149,11 +171,10 @@ async fn drop_claim_of(
     };
     let id = store.reservation_id(range, *address);
     let claim = store.read_claim(&id).await?.filter(|claim| {
-        let pod = entry.owner.pod.as_ref().map(ToString::to_string);
-        let container = container_of(entry);
+        let (podref, container) = (text_of(entry, "/podref"), text_of(entry, "/id"));
         // The Go program names no container; its pod and interface have to do.
         let interface = entry.owner.interface.as_deref();
-        Some(claim.podref.as_str()) == pod.as_deref()
+        claim.podref == podref
             && claim.container.as_deref().is_none_or(|id| id == container)
             && (claim.interface.is_none() || claim.interface.as_deref() == interface)
     });

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use http::Method;
 use serde_json::{Value, json};
 
-use super::{assert_kept, is_recorded, record, run, uid_of_web, verdicts};
 use crate::support::cluster::Cluster;
 use crate::support::control_plane::Options;
-use crate::support::objects::{Object, node, pod, send};
+use crate::support::objects::{node, pod, send};
+use crate::verdicts::scene::{Scene, verdicts, web};
 
 /// How long a controller may take for what it does within seconds.
 const WITHIN: Duration = Duration::from_mins(2);
@@ -46,70 +46,62 @@ fn is_being_deleted(pod: Option<&Value>) -> bool {
 }
 
 /// A cluster whose node `node-a` has been cut off for so long that its pod is to be evicted.
-async fn partitioned() -> Cluster {
-    let mut cluster = Cluster::separate(&Options::default()).await;
+async fn partitioned() -> Scene {
+    let mut scene = Scene::over(Cluster::separate(&Options::default()).await);
     // The kubelet of node-b is heard of again and again, or the controllers would take the fault for
     // their own; that of node-a was heard of once.
-    node("node-a").create(cluster.client()).await;
-    node("node-b").create(cluster.client()).await;
-    let mut web = pod("default", "web")
-        .shows("net1", &["10.0.0.5"])
-        .node("node-a")
-        .object();
+    scene.has(node("node-a")).await;
+    scene.has(node("node-b")).await;
+    let mut web = web().shows("net1", &["10.0.0.5"]).object();
     web["spec"]["tolerations"] = json!([{"key": "node.kubernetes.io/unreachable",
         "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 1}]);
     let pods = "/api/v1/namespaces/default/pods";
-    send(cluster.client(), Method::POST, pods, Some(&web))
-        .await
-        .unwrap();
-    record(&cluster, &uid_of_web(&cluster).await).await;
-    cluster.start_controllers(&CONTROLLERS);
-    let client = cluster.client().clone();
+    let client = scene.cluster.client().clone();
+    send(&client, Method::POST, pods, Some(&web)).await.unwrap();
+    scene.record(&scene.uid_of_web().await).await;
+    scene.has(pod("default", "bystander")).await;
+    scene.cluster.start_controllers(&CONTROLLERS);
     tokio::spawn(async move {
         loop {
             node("node-b").report(&client).await;
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
     });
-    until(&cluster, "evicted", is_being_deleted).await;
-    cluster
+    until(&scene.cluster, "evicted", is_being_deleted).await;
+    scene
 }
 
 #[tokio::test]
 async fn a_partitioned_node_keeps_its_addresses_until_it_is_tainted_as_powered_off() {
-    let cluster = partitioned().await;
+    let scene = partitioned().await;
     for _ in 0..3 {
-        assert_kept(&cluster, "HeldUnreachable").await;
+        scene.is_kept_as("HeldUnreachable").await;
     }
     let taint = "node.kubernetes.io/out-of-service=nodeshutdown:NoExecute";
-    cluster.kubectl(&["taint", "node", "node-a", taint]);
-    let freed = run(&cluster, &[]).await;
-    assert_eq!(verdicts(&freed), ["NodeOutOfService"; 2], "{freed:#?}");
-    assert!(!is_recorded(&cluster).await);
+    scene.cluster.kubectl(&["taint", "node", "node-a", taint]);
+    scene.is_released_as("NodeOutOfService").await;
 }
 
 #[tokio::test]
 async fn a_partitioned_node_that_is_deleted_gives_its_addresses_back_when_its_pods_are_gone() {
-    let cluster = partitioned().await;
-    assert_kept(&cluster, "HeldUnreachable").await;
-    cluster.kubectl(&["delete", "node", "node-a"]);
-    until(&cluster, "collected", |pod| pod.is_none()).await;
-    let freed = run(&cluster, &[]).await;
-    assert_eq!(verdicts(&freed), ["NodeGone"; 2], "{freed:#?}");
-    assert!(!is_recorded(&cluster).await);
+    let scene = partitioned().await;
+    scene.is_kept_as("HeldUnreachable").await;
+    scene.cluster.kubectl(&["delete", "node", "node-a"]);
+    until(&scene.cluster, "collected", |pod| pod.is_none()).await;
+    scene.is_released_as("NodeGone").await;
 }
 
 #[tokio::test]
 async fn a_partitioned_node_that_comes_back_never_lost_an_address() {
-    let cluster = partitioned().await;
-    assert_kept(&cluster, "HeldUnreachable").await;
+    let scene = partitioned().await;
+    scene.is_kept_as("HeldUnreachable").await;
     // Its kubelet is heard of again, and has not ended the pod yet.
-    node("node-a").report(cluster.client()).await;
-    let back = run(&cluster, &[]).await;
+    node("node-a").report(scene.cluster.client()).await;
+    let back = scene.run(&[]).await;
     let kept = verdicts(&back);
     assert!(
         kept == ["Terminating"; 2] || kept == ["HeldUnreachable"; 2],
         "{back:#?}"
     );
-    assert!(is_recorded(&cluster).await);
+    assert_eq!(scene.left().await, [1, 1]);
 }

@@ -11,48 +11,48 @@ use crate::support::run::{Outcome, Run, Running};
 
 /// A network configuration.
 #[derive(Clone)]
-pub(super) struct Network(Value);
+pub(crate) struct Network(Value);
 
 impl Network {
     /// A network whose records are in this cluster.
-    pub(super) fn new(cluster: &Cluster, ipam: Value) -> Network {
+    pub(crate) fn new(cluster: &Cluster, ipam: Value) -> Network {
         Network::at(cluster.kubeconfig(), ipam)
     }
 
     /// The same behind a proxy.
-    pub(super) fn through(proxy: &Proxy, cluster: &Cluster, ipam: Value) -> Network {
+    pub(crate) fn through(proxy: &Proxy, cluster: &Cluster, ipam: Value) -> Network {
         Network::at(&proxy.kubeconfig(cluster, cluster.token()), ipam)
     }
 
     /// A network whose records are where this kubeconfig says.
-    pub(super) fn at(kubeconfig: &Path, mut ipam: Value) -> Network {
+    pub(crate) fn at(kubeconfig: &Path, mut ipam: Value) -> Network {
         ipam["type"] = json!("whereabouts");
         ipam["kubernetes"] = json!({ "kubeconfig": kubeconfig });
         Network(json!({"cniVersion": "1.1.0", "name": "lan", "type": "macvlan", "ipam": ipam}))
     }
 
     /// With another member of `ipam`.
-    pub(super) fn with(&self, member: &str, value: Value) -> Network {
+    pub(crate) fn with(&self, member: &str, value: Value) -> Network {
         let mut network = self.clone();
         network.0["ipam"][member] = value;
         network
     }
 
     /// With another member at the top.
-    pub(super) fn top(&self, member: &str, value: Value) -> Network {
+    pub(crate) fn top(&self, member: &str, value: Value) -> Network {
         let mut network = self.clone();
         network.0[member] = value;
         network
     }
 
     /// With the result of ADD.
-    pub(super) fn previous(&self, result: &Value) -> Network {
+    pub(crate) fn previous(&self, result: &Value) -> Network {
         self.top("prevResult", result.clone())
     }
 }
 
 /// A call to be.
-pub(super) struct Call {
+pub(crate) struct Call {
     command: Command,
     input: String,
     pod: Option<(String, String)>,
@@ -60,7 +60,7 @@ pub(super) struct Call {
 }
 
 /// Prepares a call for the container `c1` and its interface `net1`, on `node-a`.
-pub(super) fn call(command: &str, network: &Network) -> Call {
+pub(crate) fn call(command: &str, network: &Network) -> Call {
     let mut process = Command::new(env!("CARGO_BIN_EXE_whereabouts"));
     process
         .env_clear()
@@ -79,37 +79,37 @@ pub(super) fn call(command: &str, network: &Network) -> Call {
 }
 
 impl Call {
-    pub(super) fn container(self, id: &str) -> Call {
+    pub(crate) fn container(self, id: &str) -> Call {
         self.env("CNI_CONTAINERID", id)
     }
 
-    pub(super) fn interface(self, name: &str) -> Call {
+    pub(crate) fn interface(self, name: &str) -> Call {
         self.env("CNI_IFNAME", name)
     }
 
-    pub(super) fn env(mut self, name: &str, value: &str) -> Call {
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Call {
         self.command.env(name, value);
         self
     }
 
     /// With this on standard input instead of the network's configuration.
-    pub(super) fn stdin(mut self, input: &str) -> Call {
+    pub(crate) fn stdin(mut self, input: &str) -> Call {
         input.clone_into(&mut self.input);
         self
     }
 
     /// For which pod; its uid is `uid-NAME` unless said otherwise.
-    pub(super) fn pod(mut self, namespace: &str, name: &str) -> Call {
+    pub(crate) fn pod(mut self, namespace: &str, name: &str) -> Call {
         self.pod = Some((namespace.to_owned(), name.to_owned()));
         self
     }
 
-    pub(super) fn uid(mut self, uid: &str) -> Call {
+    pub(crate) fn uid(mut self, uid: &str) -> Call {
         self.uid = Some(uid.to_owned());
         self
     }
 
-    pub(super) fn spawn(mut self) -> Running {
+    pub(crate) fn spawn(mut self) -> Running {
         if let Some((namespace, name)) = &self.pod {
             let uid = self.uid.unwrap_or_else(|| format!("uid-{name}"));
             let args = format!(
@@ -120,13 +120,13 @@ impl Call {
         Run::of(self.command, self.input).spawn()
     }
 
-    pub(super) async fn run(self) -> Outcome {
+    pub(crate) async fn run(self) -> Outcome {
         self.spawn().wait().await
     }
 }
 
 /// The addresses of a result, in their order.
-pub(super) fn addresses(result: &Value) -> Vec<String> {
+pub(crate) fn addresses(result: &Value) -> Vec<String> {
     let ips = result["ips"].as_array().unwrap().iter();
     ips.map(|ip| ip["address"].as_str().unwrap().to_owned())
         .collect()

@@ -199,3 +199,18 @@ async fn a_store_that_cannot_be_reached_fails_del_so_that_it_is_called_again() {
     let nowhere = network.with("kubernetes", json!({"kubeconfig": "/nonexistent"}));
     call("DEL", &nowhere).run().await.expect(1);
 }
+
+#[tokio::test]
+async fn a_pool_that_cannot_be_made_is_an_error_and_not_tried_for_ever() {
+    let cluster = Cluster::lock().await;
+    let proxy = Proxy::start(&cluster).await;
+    let network = impatient(&proxy, &cluster, "10.0.0.0/24");
+    proxy.rule(|seen| {
+        let is_it = seen.is("POST", "/ippools");
+        is_it.then_some(Fault::Status(422, "Invalid"))
+    });
+    let add = call("ADD", &network).pod("default", "web").run().await;
+    let msg = add.expect(1).json()["msg"].to_string();
+    assert!(msg.contains("cannot create ippools"), "{msg}");
+    assert_eq!(proxy.log().len(), 2, "{:#?}", proxy.log());
+}

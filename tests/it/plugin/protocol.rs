@@ -73,6 +73,7 @@ async fn version_and_the_call_of_a_curious_person() {
     let about = call("", &nowhere()).run().await.expect(0);
     assert_eq!(about.stdout, "");
     assert!(about.stderr.starts_with("whereabouts "), "{about:#?}");
+    assert!(about.stderr.contains(" linux/"), "{about:#?}");
 }
 
 /// What is wrong with a call, and the error that it gets.

@@ -105,13 +105,30 @@ async fn a_bad_configuration_is_refused_before_anything_is_asked() {
             "could not parse exclude range, err: ",
         ),
     ] {
-        let msg = refused("ADD", &network.with(member, value)).await;
+        let network = network.with(member, value);
+        let msg = refused("ADD", &network).await;
+        assert!(msg.contains(expected), "{member}: {msg}");
+        let status = call("STATUS", &network).run().await.expect(1).json();
+        assert_eq!(status["code"], 50);
+        let msg = status["msg"].as_str().unwrap();
         assert!(msg.contains(expected), "{member}: {msg}");
     }
     let nobody = call("ADD", &network).run().await.expect(1).json();
     let no_name = "error at storage engine: IPAM client initialization error: no pod name";
     assert_eq!(nobody["msg"], no_name);
     assert!(proxy.log().is_empty(), "{:#?}", proxy.log());
+}
+
+#[tokio::test]
+async fn a_configuration_without_end_is_not_read_to_the_end() {
+    let nowhere = Network::at(Path::new("/nonexistent"), json!({}));
+    let endless = call("ADD", &nowhere).stdin(&" ".repeat(17 << 20));
+    let error = endless.run().await.expect(1).json();
+    assert_eq!(error["code"], 5);
+    assert_eq!(
+        error["msg"],
+        "error reading from stdin: it has more than 16 MiB"
+    );
 }
 
 #[tokio::test]
@@ -126,7 +143,7 @@ async fn what_is_ignored_is_said_in_the_log() {
     let cluster = Cluster::lock().await;
     let log = cluster.file("");
     let ipam = json!({"range": "10.0.0.0/24", "range_start": "10.9.0.1", "exlude": ["10.0.0.1"],
-        "log_file": log});
+        "log_file": log, "log_level": "loud"});
     let network = Network::new(&cluster, ipam);
     call("ADD", &network)
         .pod("default", "web")
@@ -142,6 +159,14 @@ async fn what_is_ignored_is_said_in_the_log() {
         log.contains("\"exlude\" is no setting and is ignored"),
         "{log}"
     );
+    assert!(
+        log.contains("log_level is ignored: \"loud\" is none of"),
+        "{log}"
+    );
+    let nowhere = network.with("log_file", json!("/nonexistent/log"));
+    let add = call("ADD", &nowhere).pod("default", "web").run().await;
+    let said = add.expect(0).stderr;
+    assert!(said.contains("log_file cannot be opened: "), "{said}");
 }
 
 #[tokio::test]
@@ -155,7 +180,7 @@ async fn a_kubeconfig_that_is_no_use_is_named() {
     for (path, said) in [
         (Path::new("/nonexistent"), "/nonexistent"),
         (folder, "directory"),
-        (&broken, "kubeconfig"),
+        (&broken, broken.to_str().unwrap()),
         (&no_context, "k8s config: namespace not present in context"),
     ] {
         let network = network.with("kubernetes", json!({ "kubeconfig": path }));

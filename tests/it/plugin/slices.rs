@@ -138,3 +138,18 @@ async fn a_node_without_a_slice_gets_nothing_and_can_still_take_back() {
     let range = "range \"nonsense\" is not an address and a prefix length, such as 10.0.0.0/24 or fd00::/64";
     refused(range).await;
 }
+
+#[tokio::test]
+async fn what_a_container_has_of_other_ranges_is_taken_back_without_a_slice() {
+    let cluster = Cluster::lock().await;
+    cut(&cluster, "lan", &[("node-a", "10.0.0.16/28")]).await;
+    let ipam = json!({"range": "10.0.0.0/16", "node_slice_size": "/28",
+        "ipRanges": [{"range": "fd00::/64"}]});
+    let network = Network::new(&cluster, ipam);
+    let add = call("ADD", &network).pod("default", "web");
+    add.run().await.expect(0);
+    cluster.kubectl(&["-n", "kube-system", "delete", "nodeslicepool", "lan"]);
+    call("DEL", &network).run().await.expect(0);
+    assert!(keys(&cluster, "fd00---64").await.is_empty());
+    assert_eq!(keys(&cluster, "node-a-10.0.0.16-28").await, [1]);
+}

@@ -6,8 +6,7 @@ use std::net::IpAddr;
 use serde_json::json;
 use whereabouts::cni::Version;
 use whereabouts::config::{IpamConfig, RangeConfig};
-use whereabouts::pod::PodRef;
-use whereabouts::store::{Attachment, Error, Overlap, Range, Store};
+use whereabouts::store::{Attachment, Error, Garbage, Overlap, Range, Store};
 
 fn config(range: &str) -> RangeConfig {
     let network = json!({"name": "n", "ipam": {"type": "whereabouts", "range": range,
@@ -28,9 +27,10 @@ fn range(config: &RangeConfig) -> Range<'_> {
 
 fn attachment(container: &str, pod: &str) -> Attachment {
     Attachment {
+        network: "lan".to_owned(),
         container: container.to_owned(),
         interface: "net1".to_owned(),
-        pod: PodRef::parse(&format!("default/{pod}")).unwrap(),
+        podref: format!("default/{pod}"),
         pod_uid: Some(format!("uid-{pod}")),
         node: Some("node-a".to_owned()),
     }
@@ -43,7 +43,7 @@ fn address(text: &str) -> IpAddr {
 async fn acquire(store: &impl Store, range: &Range<'_>, container: &str, pod: &str) -> String {
     let attachment = attachment(container, pod);
     let given = store.acquire(range, &attachment, &BTreeSet::new()).await;
-    given.unwrap().to_string()
+    given.unwrap().address.to_string()
 }
 
 pub(super) async fn the_lowest_free_address_is_given_and_given_again(store: &impl Store) {
@@ -63,6 +63,9 @@ pub(super) async fn an_attachment_keeps_its_address(store: &impl Store) {
     let range = range(&config);
     assert_eq!(acquire(store, &range, "c1", "web").await, "10.0.0.1");
     assert_eq!(acquire(store, &range, "c1", "web").await, "10.0.0.1");
+    let held = attachment("c1", "web");
+    let held = store.acquire(&range, &held, &BTreeSet::new()).await;
+    assert!(held.unwrap().was_held);
     // The pod's next container takes over; the old one's DEL frees nothing then.
     assert_eq!(acquire(store, &range, "c2", "web").await, "10.0.0.1");
     store.release(&range, "c1", "net1").await.unwrap();
@@ -75,7 +78,7 @@ pub(super) async fn an_attachment_keeps_its_address(store: &impl Store) {
         ..attachment("c3", "web")
     };
     let given = store.acquire(&range, &elsewhere, &BTreeSet::new()).await;
-    assert_eq!(given.unwrap(), address("10.0.0.2"));
+    assert_eq!(given.unwrap().address, address("10.0.0.2"));
     store.verify(&range, "c2", "net1", &held).await.unwrap();
 }
 
@@ -115,7 +118,7 @@ pub(super) async fn overlapping_ranges_share_addresses_or_not(store: &impl Store
     let given = store
         .acquire(&range(&narrow), &second, &BTreeSet::new())
         .await;
-    assert_eq!(given.unwrap(), address("10.0.0.3"));
+    assert_eq!(given.unwrap().address, address("10.0.0.3"));
     let alone = Range {
         overlap: Overlap::Ignored,
         ..range(&narrow)
@@ -128,7 +131,7 @@ pub(super) async fn addresses_to_avoid_are_avoided(store: &impl Store) {
     let avoid = BTreeSet::from([address("10.0.0.1"), address("10.0.0.2")]);
     let attachment = attachment("c1", "web");
     let given = store.acquire(&range(&config), &attachment, &avoid).await;
-    assert_eq!(given.unwrap(), address("10.0.0.3"));
+    assert_eq!(given.unwrap().address, address("10.0.0.3"));
 }
 
 pub(super) async fn what_is_released_is_only_what_was_meant(store: &impl Store) {
@@ -174,13 +177,19 @@ pub(super) async fn only_garbage_of_this_node_is_collected(store: &impl Store) {
         let held = [address(held)];
         store.verify(&range, container, "net1", &held).await.is_ok()
     };
-    store
-        .collect(&range, "node-a", &BTreeSet::new())
-        .await
-        .unwrap();
+    let collect = async |network: &str, valid: &[&str]| {
+        let valid = valid.iter().map(ToString::to_string).collect();
+        let garbage = Garbage {
+            network,
+            node: "node-a",
+            valid: &valid,
+        };
+        store.collect(&range, &garbage).await.unwrap();
+    };
+    collect("lan", &[]).await;
+    collect("another", &["c2"]).await;
     assert!(holds("c1", "10.0.0.1").await && holds("c2", "10.0.0.2").await);
-    let valid = BTreeSet::from(["c2".to_owned()]);
-    store.collect(&range, "node-a", &valid).await.unwrap();
+    collect("lan", &["c2"]).await;
     assert!(!holds("c1", "10.0.0.1").await);
     assert!(holds("c2", "10.0.0.2").await && holds("c3", "10.0.0.3").await);
 }

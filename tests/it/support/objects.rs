@@ -11,7 +11,7 @@ use http::{Method, Request};
 use kube::Client;
 use serde_json::Value;
 
-pub(crate) use node::node;
+pub(crate) use node::{NodeBuilder, node};
 pub(crate) use pod::{PodBuilder, pod};
 pub(crate) use records::{pool, reservation};
 
