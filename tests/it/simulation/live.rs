@@ -10,9 +10,8 @@ use tokio::time::Instant;
 use whereabouts::client::{Client, Connection};
 use whereabouts::cni::Version;
 use whereabouts::config::{IpamConfig, RangeConfig};
-use whereabouts::pod::PodRef;
 use whereabouts::store::kubernetes::Kubernetes;
-use whereabouts::store::{Attachment, Overlap, Range, Store};
+use whereabouts::store::{Attachment, Garbage, Overlap, Range, Store};
 
 use super::cut::Cut;
 use super::dice::Dice;
@@ -229,14 +228,15 @@ impl History {
         let attachment = Attachment {
             container: id,
             interface: "net1".to_owned(),
-            pod: PodRef::parse(&format!("default/{pod}")).unwrap(),
+            network: "lan".to_owned(),
+            podref: format!("default/{pod}"),
             pod_uid: Some(uid),
             node: Some(node),
         };
         let (store, range, avoid) = (self.store(), self.range(), BTreeSet::new());
         let given = store.acquire(&range, &attachment, &avoid);
         let given = self.call(cut, given).await?.ok()?;
-        Some(last(&given.to_string()))
+        Some(last(&given.address.to_string()))
     }
 
     async fn read(&mut self, pod: usize) -> String {
@@ -294,7 +294,12 @@ impl History {
         let live = self.model.live().filter(|it| it.node == node);
         let valid: BTreeSet<String> = live.map(|it| self.id(it.id)).collect();
         let (store, range, node) = (self.store(), self.range(), self.mirror.node(node));
-        let collected = self.call(cut, store.collect(&range, &node, &valid)).await;
+        let garbage = Garbage {
+            network: "lan",
+            node: &node,
+            valid: &valid,
+        };
+        let collected = self.call(cut, store.collect(&range, &garbage)).await;
         format!(" -> {:?}", collected.map(|done| done.is_ok()))
     }
 

@@ -97,7 +97,7 @@ impl Thought {
             nodes,
             pods,
             grace,
-            notes: Vec::new(),
+            ..Snapshot::default()
         })
     }
 
