@@ -65,7 +65,7 @@ impl Job {
             let store = store.map_err(|error| Error::internal(format!("{prefix}: {error}")))?;
             command(&store).await
         });
-        // A look-up of a host name can take longer than the call has time: it is not waited for.
+        // A look-up of a host name or a credential plugin can take longer than the call has time.
         runtime.shutdown_background();
         done
     }
@@ -77,10 +77,21 @@ impl Job {
             kubeconfig: Some(path.to_owned()),
             context: None,
         };
-        let connection = client::connect(&target)
-            .await
-            .map_err(|error| error.to_string())?;
         let deadline = Instant::now() + timeout;
+        // On a thread of its own: what asks a credential plugin waits for it without end.
+        let runtime = tokio::runtime::Handle::current();
+        let connecting =
+            tokio::task::spawn_blocking(move || runtime.block_on(client::connect(&target)));
+        let connection = tokio::time::timeout_at(deadline, connecting)
+            .await
+            .map_err(|_| {
+                format!(
+                    "the credential plugin of kubeconfig {} did not answer in time",
+                    path.display()
+                )
+            })?
+            .map_err(|error| error.to_string())?
+            .map_err(|error| error.to_string())?;
         Ok(Kubernetes::new(
             Client::new(connection, deadline),
             namespace,

@@ -56,6 +56,11 @@ impl Kubernetes {
         Turn::wait(&self.lock_folder, pool, left / 2).await
     }
 
+    /// The same, if it need not wait.
+    fn turn_now(&self, pool: &ObjectId) -> Option<Turn> {
+        Turn::now(&self.lock_folder, pool)
+    }
+
     /// The same store for taking back what was written: that may go on a little longer than the
     /// call that failed.
     fn for_taking_back(&self) -> Self {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
-use super::own::{is_of, own_entry};
+use super::own::{is_of, own_entry, recorded};
 use super::pools::Change;
 use super::{Kubernetes, claims::Claim};
 use crate::allocate::Window;
@@ -42,7 +42,30 @@ pub(super) async fn acquire(
         .window
         .as_ref()
         .map_err(|reason| Error::Exhausted(reason.clone()))?;
-    let _turn = store.turn(&pool_id).await;
+    let (_turn, before) = match store.turn_now(&pool_id) {
+        Some(turn) => (turn, None),
+        None => {
+            let found = store.read_pool(&pool_id).await?;
+            let before = recorded(found.as_ref(), attachment);
+            (store.turn(&pool_id).await, Some(before))
+        }
+    };
+    settle(store, range, window, attachment, avoid, before).await
+}
+
+/// Tries until an address is the attachment's, or cannot be.
+///
+/// What the pod had `before` may be taken over. What came since is that of a container after this
+/// call's, on which the runtime has given up without this process being told.
+async fn settle(
+    store: &Kubernetes,
+    range: &Range<'_>,
+    window: &Window,
+    attachment: &Attachment,
+    avoid: &BTreeSet<IpAddr>,
+    mut before: Option<BTreeSet<Box<str>>>,
+) -> Result<Acquired, Error> {
+    let pool_id = store.pool_id(range);
     // What others have, and which of it this call has tried to get: an entry of this attachment
     // whose address another pod has claimed is of no use to it.
     let mut unavailable = BTreeSet::new();
@@ -50,7 +73,9 @@ pub(super) async fn acquire(
     let mut conflicts: usize = 0;
     let mut pauses = retry::pauses(retry::Patience::UntilTheDeadline);
     loop {
-        let Some(found) = store.read_pool(&pool_id).await? else {
+        let found = store.read_pool(&pool_id).await?;
+        let before = before.get_or_insert_with(|| recorded(found.as_ref(), attachment));
+        let Some(found) = found else {
             store
                 .create_pool(&pool_id, &range.config.range.to_string())
                 .await?;
@@ -62,6 +87,7 @@ pub(super) async fn acquire(
         let own = own_entry(&found, window, attachment, avoid, &lost);
         let was_held = own.is_some();
         let (address, attempt) = if let Some((entry, address)) = own {
+            refuse_later(entry, address, attachment, before)?;
             let attempt = take_over(store, range, &found.pool, entry, address, attachment).await?;
             (address, attempt)
         } else {
@@ -95,6 +121,24 @@ pub(super) async fn acquire(
             }
         }
     }
+}
+
+/// The container that runs now keeps its address: a DEL of this call's one would free it.
+fn refuse_later(
+    entry: &Entry,
+    address: IpAddr,
+    attachment: &Attachment,
+    before: &BTreeSet<Box<str>>,
+) -> Result<(), Error> {
+    let is_later =
+        !before.contains(&entry.raw) && !is_of(entry, &attachment.container, &attachment.interface);
+    if is_later {
+        return Err(Error::Mismatch(format!(
+            "{} has got {address} for another container since this call began",
+            attachment.podref
+        )));
+    }
+    Ok(())
 }
 
 /// A pool of this name for another range would give the keys another meaning.

@@ -39,6 +39,13 @@ fn is_for(entry: &Entry, podref: &str) -> bool {
     }
 }
 
+/// All that a pool records for the attachment's pod, word for word.
+pub(super) fn recorded(found: Option<&PoolObject>, attachment: &Attachment) -> BTreeSet<Box<str>> {
+    let entries = found.into_iter().flat_map(|found| &found.entries);
+    let of_pod = entries.filter(|entry| is_for(entry, &attachment.podref));
+    of_pod.map(|entry| entry.raw.clone()).collect()
+}
+
 /// The lowest entry that this attachment has already, from this call's container or one before it.
 ///
 /// The lowest, because that is how they were allocated: ranges that share a pool then find their

@@ -4,7 +4,7 @@
 //! API server works on every one. What keeps records right are the guards of each write, so
 //! whoever cannot get the lock goes on without it.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
@@ -18,10 +18,21 @@ use crate::record::ObjectId;
 pub(super) struct Turn(Option<File>);
 
 impl Turn {
+    /// Takes its turn if nobody else has it; without a lock file there is nobody to wait for.
+    pub(super) fn now(folder: &Path, pool: &ObjectId) -> Option<Self> {
+        let Ok(file) = open(folder, pool) else {
+            return Some(Self(None));
+        };
+        match file.try_lock() {
+            Ok(()) => Some(Self(Some(file))),
+            Err(TryLockError::WouldBlock) => None,
+            Err(TryLockError::Error(_)) => Some(Self(None)),
+        }
+    }
+
     /// Waits for its turn, but not longer than so.
     pub(super) async fn wait(folder: &Path, pool: &ObjectId, patience: Duration) -> Self {
-        let name = format!("{}.{}.lock", pool.namespace, pool.name);
-        let file = match open(folder, &name) {
+        let file = match open(folder, pool) {
             Ok(file) => file,
             Err(error) => {
                 tracing::debug!(folder = %folder.display(), %error, "No lock file");
@@ -58,7 +69,8 @@ impl Drop for Turn {
     }
 }
 
-fn open(folder: &Path, name: &str) -> std::io::Result<File> {
+fn open(folder: &Path, pool: &ObjectId) -> std::io::Result<File> {
+    let name = format!("{}.{}.lock", pool.namespace, pool.name);
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -85,8 +97,10 @@ mod tests {
         let first = wait(1000).await;
         assert!(!first.is_without());
         assert!(wait(50).await.is_without());
+        assert!(Turn::now(folder.path(), &pool).is_none());
         drop(first);
         assert!(!wait(5000).await.is_without());
+        assert!(!Turn::now(folder.path(), &pool).unwrap().is_without());
         let nowhere = Turn::wait(Path::new("/proc/none"), &pool, Duration::from_secs(1)).await;
         assert!(nowhere.is_without());
     }

@@ -206,6 +206,24 @@ async fn a_kubeconfig_that_is_no_use_is_named() {
 }
 
 #[tokio::test]
+async fn a_credential_plugin_that_hangs_does_not_keep_a_call_from_ending() {
+    let cluster = Cluster::lock().await;
+    let hanging = cluster.file(
+        r#"{"apiVersion": "v1", "kind": "Config", "current-context": "c",
+        "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:1"}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        "users": [{"name": "u", "user": {"exec": {"command": "/bin/sleep", "args": ["30"],
+            "apiVersion": "client.authentication.k8s.io/v1", "interactiveMode": "Never"}}}]}"#,
+    );
+    let ipam = json!({"range": "10.0.0.0/24", "add_timeout": "1s", "del_timeout": "1s"});
+    let network = Network::at(&hanging, ipam);
+    for command in ["ADD", "DEL"] {
+        let msg = refused(command, &network).await;
+        assert!(msg.contains("did not answer in time"), "{command}: {msg}");
+    }
+}
+
+#[tokio::test]
 async fn a_cluster_without_the_definitions_is_told_what_to_install() {
     let cluster = Cluster::separate(&Options::default()).await;
     for plural in ["ippools", "overlappingrangeipreservations"] {
