@@ -42,13 +42,12 @@ pub(super) async fn acquire(
         .window
         .as_ref()
         .map_err(|reason| Error::Exhausted(reason.clone()))?;
-    let (_turn, before) = match store.turn_now(&pool_id) {
-        Some(turn) => (turn, None),
-        None => {
-            let found = store.read_pool(&pool_id).await?;
-            let before = recorded(found.as_ref(), attachment);
-            (store.turn(&pool_id).await, Some(before))
-        }
+    let (_turn, before) = if let Some(turn) = store.turn_now(&pool_id) {
+        (turn, None)
+    } else {
+        let found = store.read_pool(&pool_id).await?;
+        let before = recorded(found.as_ref(), attachment);
+        (store.turn(&pool_id).await, Some(before))
     };
     settle(store, range, window, attachment, avoid, before).await
 }
