@@ -234,7 +234,7 @@ impl History {
             node: Some(node),
         };
         let (store, range, avoid) = (self.store(), self.range(), BTreeSet::new());
-        let given = store.acquire(&range, &attachment, &avoid);
+        let given = Box::pin(store.acquire(&range, &attachment, &avoid));
         let given = self.call(cut, given).await?.ok()?;
         Some(last(&given.address.to_string()))
     }
