@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Run;
 use super::apply::Outcome;
-use super::audit::Verdict;
+use super::findings::Place;
 use super::records::RecordId;
 
 /// So many events of one run at most.
@@ -52,14 +52,11 @@ impl Kind {
 /// What a run has to tell, the most dangerous first; one event for all addresses of a pool.
 #[must_use]
 pub fn events(run: &Run) -> Vec<Event> {
-    let conflicts = by_pool(run, |id| {
-        matches!(run.snapshot.audit().verdict(id), Verdict::UsedByAnother(_))
-    });
     let mut events = describe(
-        conflicts,
+        conflicts(run),
         Kind::Warning,
         "AddressConflict",
-        "used by a pod without a record of its own",
+        "in conflict",
     );
     if let Some(refusal) = &run.plan.refusal {
         let planned = by_pool(run, |id| match id {
@@ -87,6 +84,26 @@ pub fn events(run: &Run) -> Vec<Event> {
     events.extend(released);
     events.truncate(MAX_EVENTS);
     events
+}
+
+/// The addresses of each pool that two pods have or can get, with what is wrong and those pods.
+fn conflicts(run: &Run) -> BTreeMap<usize, Vec<String>> {
+    let pools = &run.snapshot.records.pools;
+    let mut conflicts: BTreeMap<usize, Vec<String>> = BTreeMap::new();
+    for finding in &run.snapshot.findings {
+        let pool = pools.binary_search_by(|pool| pool.id.cmp(finding.place.id()));
+        if let (true, Place::Pool(_), Ok(pool), Some(address)) = (
+            finding.kind.is_conflict(),
+            &finding.place,
+            pool,
+            finding.address,
+        ) {
+            let pods: Vec<String> = finding.pods.iter().map(ToString::to_string).collect();
+            let text = format!("{address} {} ({})", finding.kind.name(), pods.join(", "));
+            conflicts.entry(pool).or_default().push(text);
+        }
+    }
+    conflicts
 }
 
 /// The addresses of all entries that are meant, with the pod that each names.

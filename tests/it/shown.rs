@@ -80,7 +80,7 @@ async fn events_on_the_pool_say_what_was_released_and_what_is_in_conflict() {
     let conflict = event(
         "Warning",
         "AddressConflict",
-        "1 address used by a pod without a record of its own: 10.0.0.6 (default/other)",
+        "1 address in conflict: 10.0.0.6 UsedByAnother (default/other, default/web)",
     );
     let released = event(
         "Normal",
