@@ -4,14 +4,17 @@
 
 pub mod apply;
 pub mod audit;
+pub mod by_hand;
 pub mod confirm;
 pub mod events;
 pub mod exhaustion;
 pub mod explain;
 pub mod grace;
 pub mod items;
+pub mod kept;
 pub mod memory;
 pub mod nodes;
+pub mod originals;
 pub mod plan;
 pub mod pods;
 pub mod put;
@@ -20,6 +23,7 @@ pub mod report;
 pub mod saved;
 pub mod snapshot;
 pub mod stop;
+pub mod undo;
 
 use std::time::Duration;
 

@@ -19,7 +19,8 @@ use crate::record::evidence::Evidence;
 
 pub use files::{FileError, parse_dumps, read_files};
 pub use live::{
-    ReadStep, read_cluster, read_evidence, read_node, read_pod, read_pool, read_reservation,
+    ReadStep, read_cluster, read_cluster_with, read_evidence, read_node, read_pod, read_pool,
+    read_reservation,
 };
 
 /// The records of a cluster, and what its pods prove about them.
