@@ -3,6 +3,7 @@
 //! A file that somebody asked for is a condition: what cannot be saved there is not released. The
 //! reports that are kept in the cluster are a service: one that cannot be kept is a warning.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use k8s_openapi::jiff::Timestamp;
@@ -222,7 +223,7 @@ fn summary(report: &SavedReport, fitted: &Fitted) -> String {
         report.len()
     );
     if fitted.left_out > 0 {
-        text.push_str(&format!(" {} of them did not fit.", fitted.left_out));
+        let _ = write!(text, " {} of them did not fit.", fitted.left_out);
     }
     text
 }

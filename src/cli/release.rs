@@ -37,7 +37,6 @@ pub(super) async fn release(options: &Options, wanted: &ByHand) -> Result<Exit, 
         print_lines(lines)?;
         return Ok(Exit::Done);
     }
-    let client = client.until(Instant::now() + options.timeout());
     if asks {
         let question = format!("Release {} records of {}?", plan.len(), wanted.address);
         if !ask::ask(&question, &stop).await {

@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::apply::Writing;
 use super::originals::read_cluster_uid;
 use super::put::{self, Made, Put};
-use super::saved::SavedReport;
+use super::saved::{SavedEntry, SavedReport, SavedReservation};
 use super::snapshot::{read_cluster_with, read_reservation};
 use super::{Mode, Settings, Steering};
 use crate::client::{CallError, Client};
@@ -133,7 +133,7 @@ fn set(fates: &mut [Fate], at: usize, fate: Fate) {
 
 impl Intent<'_> {
     fn reservation_id(&self, at: usize) -> ObjectId {
-        let id = self.report.reservations.get(at).map(|saved| saved.id());
+        let id = self.report.reservations.get(at).map(SavedReservation::id);
         let (namespace, name) = id.unwrap_or_default();
         ObjectId {
             namespace: namespace.into(),
@@ -223,12 +223,12 @@ impl Undone<'_> {
             let id = intent.reservation_id(*at);
             Some(async move { (*at, put::claim(client, &id, &saved.object).await) })
         });
-        let created: Vec<_> = futures::stream::iter(creates)
+        let answers: Vec<_> = futures::stream::iter(creates)
             .buffer_unordered(at_once)
             .collect()
             .await;
         let mut all = HashMap::new();
-        for (at, result) in created {
+        for (at, result) in answers {
             let fate = match result {
                 Ok((put, made)) => {
                     all.extend(made.map(|made| (at, made)));
@@ -277,7 +277,7 @@ async fn put_entries(
     let saved = at.iter().filter_map(|at| report.allocations.get(*at));
     let new: Vec<(&str, &Value)> = saved.map(|saved| (&*saved.offset, &saved.entry)).collect();
     let pool = at.first().and_then(|at| report.allocations.get(*at));
-    let Some(pool) = pool.map(super::saved::SavedEntry::pool_id) else {
+    let Some(pool) = pool.map(SavedEntry::pool_id) else {
         return Vec::new();
     };
     match put::entries(client, &pool, range, &new).await {

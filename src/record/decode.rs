@@ -238,6 +238,7 @@ pub fn pool(json: &[u8]) -> Result<PoolObject, serde_json::Error> {
 }
 
 /// Reads an entry of a pool.
+#[must_use]
 pub fn entry(pool: &Pool, key: &str, raw: &str) -> Entry {
     let address = match &pool.range {
         Ok(range) => range.address_of_key(key).ok_or_else(|| {

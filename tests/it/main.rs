@@ -8,6 +8,7 @@
 )]
 
 mod brakes;
+mod by_hand;
 mod callers;
 mod cli;
 mod explain;
@@ -26,3 +27,4 @@ mod shown;
 mod store;
 mod support;
 mod transcripts;
+mod undo;
