@@ -96,6 +96,7 @@ async fn a_held_address_is_freed_by_hand_and_its_release_can_be_undone() {
 async fn what_a_pod_may_use_is_refused_with_advice_and_nothing_is_written() {
     let cluster = Cluster::lock().await;
     let client = cluster.client();
+    node("node-a").create(client).await;
     node("node-b").unreachable().create(client).await;
     let exempt = [("whereabouts.cni.cncf.io/reconcile", "false")];
     let replaced = json!({"id": "c8", "poduid": "old", "nodename": "node-b"});

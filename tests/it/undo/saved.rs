@@ -72,7 +72,7 @@ async fn an_interrupted_run_says_how_far_it_got() {
     );
     let undone = undo(cluster.kubeconfig(), &report).await.expect(0);
     assert!(
-        results(&undone).contains(&("NotReleased".to_owned(), 3)),
+        results(&undone).contains(&("NotReleased".to_owned(), 4)),
         "{undone:#?}"
     );
     assert_eq!(records(&cluster).await, before);
@@ -168,12 +168,12 @@ async fn a_report_goes_only_with_what_releases() {
         .await
         .expect(2);
     run()
-        .args(["--snapshot", example, "undo", report])
+        .args(["undo", report, "--snapshot", example])
         .output()
         .await
         .expect(2);
     run()
-        .args(["--snapshot", example, "release", "10.0.0.1"])
+        .args(["release", "10.0.0.1", "--snapshot", example])
         .output()
         .await
         .expect(2);
