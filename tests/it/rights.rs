@@ -129,7 +129,7 @@ async fn the_role_is_enough_and_every_verb_of_it_is_needed() {
             assert!(text.contains(&advice), "{advice}: {run:#?}");
         }
     }
-    assert_eq!(verbs, 12);
+    assert_eq!(verbs, 13);
     send(
         cluster.client(),
         Method::PATCH,
