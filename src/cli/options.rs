@@ -54,9 +54,6 @@ pub(super) struct Options {
     #[command(subcommand)]
     pub(super) command: Option<Command>,
 
-    #[command(flatten)]
-    pub(super) reports: Reports,
-
     /// Only report what would be released; nothing is written.
     #[arg(long, env = "IP_RECONCILER_DRY_RUN", value_parser = BoolishValueParser::new(), num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     dry_run: Option<bool>,
@@ -195,6 +192,9 @@ pub(super) struct Options {
         help_heading = "Metrics"
     )]
     pub(super) metrics_file: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(super) reports: Reports,
 
     /// What to log: off, error, warn, info, debug or trace.
     #[arg(long, env = "IP_RECONCILER_LOG_LEVEL", value_name = "LEVEL", default_value = "info", value_parser = log::parse_level, help_heading = "Log")]

@@ -1,7 +1,8 @@
 //! `release ADDRESS`: one address, freed by hand.
 
+mod terminal;
+
 use std::path::Path;
-use std::process::Command;
 
 use serde_json::json;
 
@@ -10,7 +11,7 @@ use crate::support::objects::{
     Object, delete_pod_now, entries, node, pod, pool, reservation, reservations,
 };
 use crate::support::proxy::{Fault, Proxy};
-use crate::support::run::{Outcome, Run, reconciler};
+use crate::support::run::{Outcome, reconciler};
 
 async fn release<const N: usize>(kubeconfig: &Path, arguments: [&str; N]) -> Outcome {
     reconciler(kubeconfig)
@@ -21,13 +22,13 @@ async fn release<const N: usize>(kubeconfig: &Path, arguments: [&str; N]) -> Out
 }
 
 /// Keys of the pool that are left.
-async fn left(cluster: &Cluster) -> Vec<String> {
+pub(super) async fn left(cluster: &Cluster) -> Vec<String> {
     let left = entries(cluster.client(), "kube-system", "10.0.0.0-24").await;
     left.into_keys().collect()
 }
 
 /// An address that a run holds for a node that does not answer, beside one in use.
-async fn held(cluster: &Cluster) {
+pub(super) async fn held(cluster: &Cluster) {
     let client = cluster.client();
     node("node-a").unreachable().create(client).await;
     let owner = json!({"id": "c1", "poduid": "u1", "nodename": "node-a"});
@@ -317,66 +318,6 @@ async fn without_a_terminal_it_wants_yes_and_reads_nothing() {
     let run = run.output().await.expect(2);
     assert!(run.stderr.contains("give it --yes"), "{run:#?}");
     assert!(proxy.log().is_empty());
-}
-
-/// Runs a release in a terminal of its own, and types an answer.
-async fn answered(kubeconfig: &Path, answer: &str) -> Outcome {
-    let program = env!("CARGO_BIN_EXE_ip-reconciler");
-    let line = format!(
-        "{program} release 10.0.0.1 --kubeconfig {}",
-        kubeconfig.display()
-    );
-    let mut command = Command::new("script");
-    command.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
-    Run::of(command, answer.to_owned()).output().await
-}
-
-#[tokio::test]
-async fn at_a_terminal_it_asks_and_only_yes_is_yes() {
-    let cluster = Cluster::lock().await;
-    held(&cluster).await;
-    for answer in ["n\n", "\n", "yess\n", "\u{4}"] {
-        let run = answered(cluster.kubeconfig(), answer).await.expect(1);
-        assert!(
-            run.stdout.contains("Release 2 records of 10.0.0.1? [y/N]"),
-            "{run:#?}"
-        );
-        assert!(run.stdout.contains("nothing was released"), "{run:#?}");
-        assert_eq!(left(&cluster).await, ["1", "2"]);
-    }
-    let run = answered(cluster.kubeconfig(), "y\n").await.expect(0);
-    assert!(
-        run.stdout
-            .contains("released: Allocation kube-system/10.0.0.0-24/1"),
-        "{run:#?}"
-    );
-    assert_eq!(left(&cluster).await, ["2"]);
-}
-
-#[tokio::test]
-async fn what_changed_while_the_question_stood_there_is_not_released() {
-    let cluster = Cluster::lock().await;
-    held(&cluster).await;
-    let proxy = Proxy::start(&cluster).await;
-    let kubeconfig = proxy.kubeconfig(&cluster, cluster.token());
-    // The second look is the one after the answer.
-    let looks = std::sync::atomic::AtomicUsize::new(0);
-    let admin = cluster.client().clone();
-    let is_second = move |seen: &crate::support::proxy::Seen| {
-        let counts = seen.method == "GET" && seen.path.ends_with("/ippools");
-        counts && looks.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 1
-    };
-    proxy.before(is_second, async move {
-        node("node-a").report(&admin).await;
-    });
-    let run = answered(&kubeconfig, "y\n").await.expect(1);
-    assert!(
-        run.stdout
-            .contains("has changed while the question stood there"),
-        "{run:#?}"
-    );
-    assert!(proxy.writes().is_empty());
-    assert_eq!(left(&cluster).await, ["1", "2"]);
 }
 
 #[tokio::test]

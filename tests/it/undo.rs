@@ -10,6 +10,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use crate::support::cluster::Cluster;
+use crate::support::control_plane::Options;
 use crate::support::objects::{Object, entries, pod, pool, reservation, reservations, send};
 use crate::support::run::{Outcome, reconciler};
 
@@ -166,6 +167,48 @@ async fn after_an_undo_every_record_is_as_before_and_a_second_one_is_harmless() 
         .output()
         .await;
     assert_eq!(again.expect(0).json()["summary"]["released"], 6);
+}
+
+#[tokio::test]
+async fn members_that_nobody_knows_come_back_too() {
+    let cluster = Cluster::separate(&Options::default()).await;
+    let client = cluster.client();
+    for kind in ["ippools", "overlappingrangeipreservations"] {
+        let open = json!({"spec": {"versions": [{"name": "v1alpha1", "served": true, "storage": true,
+            "schema": {"openAPIV3Schema": {"type": "object",
+                "x-kubernetes-preserve-unknown-fields": true}}}]}});
+        let path = format!(
+            "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{kind}.whereabouts.cni.cncf.io"
+        );
+        send(client, Method::PATCH, &path, Some(&open))
+            .await
+            .unwrap();
+    }
+    // The API server takes a moment to serve the new schema.
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    let stranger = json!({"id": "c", "podref": "default/gone", "ifname": "net1",
+        "colour": {"b": 1, "a": [1.5, {}, ""]}, "owner": {"id": "c", "poduid": "u", "shoe": 43}});
+    pool("kube-system", "10.0.0.0/24")
+        .raw_entry("1", stranger)
+        .create(client)
+        .await;
+    let claim = reservation("kube-system", "10.0.0.1", "default/gone").ifname("net1");
+    claim.create(client).await;
+    let path = format!("{GROUP}/namespaces/kube-system/overlappingrangeipreservations/10.0.0.1");
+    let more = json!({"spec": {"extra": {"z": [0, "\u{1}"]}}});
+    send(client, Method::PATCH, &path, Some(&more))
+        .await
+        .unwrap();
+    let before = records(&cluster).await;
+    assert!(
+        before
+            .iter()
+            .any(|object| object["spec"]["extra"] == more["spec"]["extra"])
+    );
+    let (report, run) = run_with_report(&cluster, cluster.kubeconfig()).await;
+    assert_eq!(run.expect(0).json()["summary"]["released"], 2);
+    undo(cluster.kubeconfig(), &report).await.expect(0);
+    assert_eq!(records(&cluster).await, before);
 }
 
 #[tokio::test]

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 /// Where what was released is saved, so that it can be put back.
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Undo")]
 pub(in crate::cli) struct Reports {
     /// Save what is released to this file, for undo: before the first release, and again at the end.
     /// If it cannot be written, nothing is released.
@@ -12,13 +11,14 @@ pub(in crate::cli) struct Reports {
         long = "report",
         id = "report_file",
         env = "IP_RECONCILER_REPORT",
-        value_name = "FILE"
+        value_name = "FILE",
+        help_heading = "Undo"
     )]
     file: Option<PathBuf>,
 
     /// Keep the reports of the last runs that released something, for undo, as config maps; 0 keeps
     /// none.
-    #[arg(long = "keep-reports", id = "keep_reports", env = "IP_RECONCILER_KEEP_REPORTS", value_name = "REPORTS", default_value = "0", value_parser = clap::value_parser!(u16).range(0..=1000))]
+    #[arg(long = "keep-reports", id = "keep_reports", env = "IP_RECONCILER_KEEP_REPORTS", value_name = "REPORTS", help_heading = "Undo", default_value = "0", value_parser = clap::value_parser!(u16).range(0..=1000))]
     keep: u16,
 
     /// The namespace of these config maps [default: that of the pod, or of the kubeconfig's context].
@@ -26,7 +26,8 @@ pub(in crate::cli) struct Reports {
         long = "reports-namespace",
         id = "reports_namespace",
         env = "IP_RECONCILER_REPORTS_NAMESPACE",
-        value_name = "NAMESPACE"
+        value_name = "NAMESPACE",
+        help_heading = "Undo"
     )]
     namespace: Option<String>,
 }

@@ -1,5 +1,7 @@
 //! `--keep-reports`: the last runs that freed something, as config maps.
 
+use std::fmt::Write as _;
+
 use http::Method;
 use serde_json::{Value, json};
 
@@ -167,7 +169,7 @@ async fn what_does_not_fit_is_cut_and_that_is_said() {
             seed = seed
                 .wrapping_mul(6_364_136_223_846_793_005)
                 .wrapping_add(1_442_695_040_888_963_407);
-            text.push_str(&format!("{seed:016x}"));
+            write!(text, "{seed:016x}").unwrap();
         }
         text
     };
