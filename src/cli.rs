@@ -1,7 +1,12 @@
 //! I/O: the command line of `ip-reconciler`: what was typed, to what is done, to an exit code.
 
+mod ask;
+mod file;
+mod journal;
 mod metrics;
 mod options;
+mod release;
+mod undo;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -17,11 +22,13 @@ use tokio::time::Instant;
 use crate::client::{self, Client, ConnectError};
 use crate::log;
 use crate::metrics::Counts;
+use crate::reconcile::by_hand::NotFreed;
 use crate::reconcile::explain::{Target, Unknown};
 use crate::reconcile::report::{Conclusion, Cost, Report, Source, escape};
 use crate::reconcile::snapshot::{FileError, ReadStep, read_evidence, read_files};
 use crate::reconcile::stop::Stop;
 use crate::reconcile::{self, Mode, Run, Settings};
+use journal::Journal;
 use options::{Command, Options};
 
 /// The exit codes of `ip-reconciler`; clap uses 2 for wrong usage as well.
@@ -66,13 +73,36 @@ enum Error {
     Metrics(#[from] metrics::FileProblem),
     #[error("cannot write the report: {0}")]
     Output(#[source] io::Error),
+    #[error(transparent)]
+    Journal(#[from] journal::Error),
+    #[error(transparent)]
+    ByHand(#[from] NotFreed),
+    #[error("{0}")]
+    NothingToRelease(String),
+    #[error(
+        "release asks before it frees, and standard input is no terminal: give it --yes, or only look \
+         with --dry-run; nothing was released"
+    )]
+    NobodyToAsk,
+    #[error("what was shown has changed while the question stood there; nothing was released")]
+    ChangedMeanwhile,
+    #[error(transparent)]
+    NoReport(#[from] undo::NoReport),
+    #[error(transparent)]
+    Undo(#[from] reconcile::undo::Error),
 }
 
 impl Error {
     fn exit(&self) -> Exit {
         match self {
             // What was asked for cannot be done, and nothing has been.
-            Self::Metrics(_) => Exit::Usage,
+            Self::Metrics(_)
+            | Self::NobodyToAsk
+            | Self::NoReport(_)
+            | Self::Journal(journal::Error::File { .. })
+            | Self::ByHand(NotFreed::Several(..))
+            | Self::Undo(reconcile::undo::Error::OtherCluster { .. }) => Exit::Usage,
+            Self::ByHand(NotFreed::Refused(_)) => Exit::Refused,
             _ => Exit::Failed,
         }
     }
@@ -127,8 +157,13 @@ fn complain(message: &str) {
 }
 
 async fn go(options: &Options) -> Result<Exit, Error> {
-    if options.command.is_some() {
-        return reconcile_and_report(options, &mut Counts::default()).await;
+    match &options.command {
+        None => {}
+        Some(Command::Explain { .. }) => {
+            return reconcile_and_report(options, &mut Counts::default()).await;
+        }
+        Some(Command::Release(wanted)) => return release::release(options, wanted).await,
+        Some(Command::Undo { report }) => return undo::undo(options, report).await,
     }
     let outlets = metrics::Outlets::new(options)?;
     let mut counts = Counts::default();
@@ -152,10 +187,10 @@ async fn reconcile_and_report(options: &Options, counts: &mut Counts) -> Result<
         bytes_received: traffic.1,
     };
     if !options.snapshot.is_empty() {
-        let asked = options
-            .command
-            .as_ref()
-            .map(|Command::Explain { target }| target);
+        let asked = match &options.command {
+            Some(Command::Explain { target }) => Some(target),
+            Some(Command::Release(_) | Command::Undo { .. }) | None => None,
+        };
         let run = reconcile::judge(read_files(&options.snapshot, asked)?, &settings);
         if let Some(Command::Explain { target }) = &options.command {
             return explain(&run, target);
@@ -163,10 +198,11 @@ async fn reconcile_and_report(options: &Options, counts: &mut Counts) -> Result<
         let report = Report::new(&run, &settings, Source::Files, cost((0, 0)));
         return conclude(options, &report);
     }
+    let journal = Journal::new(options)?;
     let deadline = started + options.timeout();
     let stop = listen().map_err(Error::Signals)?;
     let client = Client::new(client::connect(&options.cluster()).await?, deadline);
-    let mut run = run_live(&client, &settings, deadline, stop).await?;
+    let mut run = run_live(&client, &settings, &journal, stop).await?;
     if let Some(Command::Explain { target }) = &options.command {
         let pods = target.pods(&run.snapshot.records);
         run.snapshot.evidence = read_evidence(&client, pods)
@@ -182,7 +218,7 @@ async fn reconcile_and_report(options: &Options, counts: &mut Counts) -> Result<
 async fn run_live(
     client: &Client,
     settings: &Settings,
-    deadline: Instant,
+    journal: &Journal,
     stop: Stop,
 ) -> Result<Run, Error> {
     let spinner = io::stderr()
@@ -205,7 +241,7 @@ async fn run_live(
         tracing::debug!(?step, "Reading");
     };
     let steering = reconcile::Steering {
-        deadline,
+        deadline: client.deadline(),
         stop,
         progress: &progress,
     };
@@ -213,7 +249,11 @@ async fn run_live(
     if let Some(spinner) = &spinner {
         spinner.finish_and_clear();
     }
-    Ok(reconcile::carry_out(client, looked?, settings, &steering).await)
+    let (snapshot, plan) = looked?;
+    let opened = journal.begin(client, &snapshot, &plan, settings).await?;
+    let mut run = reconcile::carry_out(client, (snapshot, plan), settings, &steering).await;
+    journal.end(client, opened, &mut run).await;
+    Ok(run)
 }
 
 /// Prints the report, logs the run in one line, and finds the exit code.

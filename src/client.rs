@@ -96,6 +96,12 @@ impl Client {
         }
     }
 
+    /// The namespace of the pod, or of the kubeconfig's context.
+    #[must_use]
+    pub fn default_namespace(&self) -> &str {
+        self.inner.default_namespace()
+    }
+
     /// When every call has ended.
     #[must_use]
     pub fn deadline(&self) -> Instant {

@@ -4,6 +4,7 @@
 
 pub mod apply;
 pub mod audit;
+pub mod by_hand;
 pub mod confirm;
 pub mod events;
 pub mod exhaustion;
@@ -12,9 +13,11 @@ pub mod findings;
 pub mod foreign;
 pub mod grace;
 pub mod items;
+pub mod kept;
 pub mod memory;
 pub mod networks;
 pub mod nodes;
+pub mod originals;
 pub mod plan;
 pub mod pods;
 pub mod put;
@@ -25,6 +28,7 @@ pub mod report;
 pub mod saved;
 pub mod snapshot;
 pub mod stop;
+pub mod undo;
 
 use std::time::Duration;
 

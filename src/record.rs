@@ -113,6 +113,25 @@ impl Pool {
         self.prefix.as_deref()
     }
 
+    /// Whether both pools can give out addresses of one network. Those of node slices are each a
+    /// network of its own here: slices do not overlap.
+    pub(crate) fn shares_network(&self, other: &Self) -> bool {
+        let prefixes = self.prefix.as_ref().zip(other.prefix.as_ref());
+        prefixes.is_none_or(|(one, other)| one == other)
+    }
+
+    /// Whether a reservation can speak of an address of this pool's network.
+    pub(crate) fn is_of(&self, reservation: &Reservation, address: IpAddr) -> bool {
+        let mut readings = readings(&reservation.id.name).into_iter();
+        readings.any(|(network, at)| {
+            let same = self
+                .prefix
+                .as_deref()
+                .is_none_or(|prefix| prefix == network);
+            at == address && same
+        })
+    }
+
     /// How well a reservation of `network` fits this pool.
     ///
     /// Names of node slices put the node behind the network; the two cannot be told apart, so

@@ -40,7 +40,7 @@ impl Outlets {
     pub(super) fn new(options: &Options) -> Result<Self, FileProblem> {
         let file = options.metrics_file.clone();
         if let Some(path) = &file {
-            file::check(path).map_err(|source| FileProblem {
+            super::file::check(path).map_err(|source| FileProblem {
                 path: path.clone(),
                 source,
             })?;

@@ -1,5 +1,8 @@
 //! PURE: what the user typed, and what it means.
 
+mod command;
+mod contradictions;
+mod reports;
 mod values;
 
 use std::ffi::OsString;
@@ -15,11 +18,12 @@ use tracing::level_filters::LevelFilter;
 use crate::client;
 use crate::log;
 use crate::metrics::PushUrl;
-use crate::reconcile::explain::Target;
 use crate::reconcile::nodes::Rules;
 use crate::reconcile::plan::{MaxRelease, Scope};
 use crate::reconcile::report::{Colours, Format};
 use crate::reconcile::{Brakes, Events, Mode, Repairs, Settings};
+pub(super) use command::{ByHand, Command, ReportSource};
+pub(super) use reports::Reports;
 use values::{MaybePushUrl, age, any_duration, duration, non_empty, push_url};
 
 /// How far two looks at a suspect pod are apart by default.
@@ -31,18 +35,6 @@ enum Color {
     Auto,
     Always,
     Never,
-}
-
-/// What to do instead of a run.
-#[derive(Debug, clap::Subcommand)]
-pub(super) enum Command {
-    /// Say why an address, or those of a pod, are kept or freed, and what can be done; changes
-    /// nothing.
-    Explain {
-        /// An address such as 10.0.0.5, or a pod as NAMESPACE/NAME.
-        #[arg(value_name = "ADDRESS|NAMESPACE/POD")]
-        target: Target,
-    },
 }
 
 /// Frees addresses that are still reserved for pods which are gone.
@@ -207,6 +199,9 @@ pub(super) struct Options {
     )]
     pub(super) metrics_file: Option<PathBuf>,
 
+    #[command(flatten)]
+    pub(super) reports: Reports,
+
     /// What to log: off, error, warn, info, debug or trace.
     #[arg(long, env = "IP_RECONCILER_LOG_LEVEL", value_name = "LEVEL", default_value = "info", value_parser = log::parse_level, help_heading = "Log")]
     pub(super) log_level: LevelFilter,
@@ -247,34 +242,6 @@ impl Options {
         }
     }
 
-    fn contradiction(&self) -> Option<&'static str> {
-        if self.dry_run == Some(false) && !self.snapshot.is_empty() {
-            Some("a snapshot cannot be changed: --snapshot always is a dry run")
-        } else if !self.snapshot.is_empty()
-            && (self.metrics_push().is_some() || self.metrics_file.is_some())
-        {
-            Some(
-                "a dump's metrics would pass for the cluster's: --snapshot goes with neither --metrics-push nor --metrics-file",
-            )
-        } else if self.force == Some(true) && self.max_release.is_some() {
-            Some("--force overrides every brake: --max-release has no meaning beside it")
-        } else if self.timeout.is_zero() {
-            Some("--timeout 0s leaves no time to do anything")
-        } else if self.settle.is_some_and(|settle| settle >= self.timeout) {
-            Some("--settle has to be shorter than --timeout, or no suspect could ever be released")
-        } else if self
-            .snapshot
-            .iter()
-            .filter(|path| path.as_os_str() == "-")
-            .count()
-            > 1
-        {
-            Some("standard input (-) can be read only once")
-        } else {
-            None
-        }
-    }
-
     pub(super) fn detailed_exitcode(&self) -> bool {
         self.detailed_exitcode == Some(true)
     }
@@ -284,6 +251,7 @@ impl Options {
             scope: Scope {
                 namespace: non_empty(self.namespace.as_ref()),
                 pool: non_empty(self.pool.as_ref()),
+                address: None,
             },
             mode: self.mode(),
             repairs: if self.repair == Some(true) {
@@ -314,7 +282,8 @@ impl Options {
     }
 
     pub(super) fn mode(&self) -> Mode {
-        if self.dry_run == Some(true) || self.command.is_some() || !self.snapshot.is_empty() {
+        let only_looks = matches!(self.command, Some(Command::Explain { .. }));
+        if self.dry_run == Some(true) || only_looks || !self.snapshot.is_empty() {
             Mode::DryRun
         } else {
             Mode::Release

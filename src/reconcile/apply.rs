@@ -79,7 +79,8 @@ pub struct Writing {
 
 impl Writing {
     /// Whether another write may be started.
-    pub(super) fn may_start(&self) -> bool {
+    #[must_use]
+    pub fn may_start(&self) -> bool {
         !self.stop.is_requested() && Instant::now() < self.until
     }
 }

@@ -1,6 +1,7 @@
 //! PURE: which records a run releases, and the brakes that stop it.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use super::audit::{Action, Audit, Verdict};
@@ -20,6 +21,8 @@ pub struct Scope {
     pub namespace: Option<String>,
     /// Only records of the pools of this name.
     pub pool: Option<String>,
+    /// Only records of this address.
+    pub address: Option<IpAddr>,
 }
 
 impl Scope {
@@ -45,6 +48,12 @@ impl Scope {
         let namespace_is =
             |namespace: &str| self.namespace.as_deref().is_none_or(|n| n == namespace);
         let pool_is = |name: &str| self.pool.as_deref().is_none_or(|pool| pool == name);
+        if self
+            .address
+            .is_some_and(|at| !records.at(at).any(|other| other == id))
+        {
+            return false;
+        }
         match id {
             RecordId::Entry(index) => {
                 let entry = records.entries.get(index);
@@ -137,6 +146,12 @@ impl Refusal {
     /// The names of all brakes.
     pub const BRAKES: [&'static str; 2] = ["NoPods", "MaxRelease"];
 
+    /// The brake for so many reserved addresses without any pod in sight.
+    #[must_use]
+    pub fn of_unseen(addresses: usize) -> Option<Self> {
+        (addresses > MAX_ADDRESSES_WITHOUT_PODS).then_some(Self::NoPods { addresses })
+    }
+
     /// The brake's name, as reports print it.
     #[must_use]
     pub fn brake(&self) -> &'static str {
@@ -205,8 +220,7 @@ impl Plan {
         if !plan.is_empty() {
             let addresses = || records.distinct_addresses(|id| scope.holds(records, id));
             let unseen = if pods == 0 { addresses() } else { 0 };
-            plan.refusal = (unseen > MAX_ADDRESSES_WITHOUT_PODS)
-                .then_some(Refusal::NoPods { addresses: unseen })
+            plan.refusal = Refusal::of_unseen(unseen)
                 .or_else(|| too_many(plan.len(), confirmed, in_scope, limit));
         }
         plan

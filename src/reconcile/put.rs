@@ -1,7 +1,7 @@
 //! I/O: puts a record where none is. It never overwrites anything.
 
 use json_patch::{AddOperation, Patch, PatchOperation, TestOperation, jsonptr::PointerBuf};
-use kube::api::{PatchParams, PostParams, Resource};
+use kube::api::{DeleteParams, PatchParams, PostParams, Preconditions, Resource};
 use kube::core::Request;
 use serde_json::Value;
 
@@ -36,28 +36,51 @@ pub async fn entry(
     key: &str,
     value: &Value,
 ) -> Result<Put, CallError> {
+    let put = entries(client, pool, range_text, &[(key, value)]).await?;
+    Ok(put.into_iter().next().unwrap_or(Put::AlreadyThere))
+}
+
+/// Puts entries into a pool in one patch, each at a key that is free; what came of each, in order.
+///
+/// # Errors
+/// When a call fails for good; then nobody knows whether the entries are there.
+pub async fn entries(
+    client: &Client,
+    pool: &ObjectId,
+    range_text: &str,
+    new: &[(&str, &Value)],
+) -> Result<Vec<Put>, CallError> {
     let mut conflicts = retry::pauses(retry::Patience::ForConflicts);
     loop {
         let read = retry::repeat(async || read_pool(client, pool).await, || true).await?;
         let Some(now) = read else {
-            return Ok(Put::NoPlace(format!("there is no pool {pool}")));
+            let why = format!("there is no pool {pool}");
+            return Ok(vec![Put::NoPlace(why); new.len()]);
         };
-        if let Some(found) = now.entries.iter().find(|entry| *entry.key == *key) {
-            let same = serde_json::from_str::<Value>(&found.raw).is_ok_and(|now| now == *value);
-            return Ok(if same {
-                Put::AlreadyThere
-            } else {
-                let owner = found.owner.pod.as_ref().map(ToString::to_string);
-                Put::Taken(owner.unwrap_or_else(|| found.raw.to_string()))
-            });
+        let mut results: Vec<Option<Put>> = Vec::new();
+        for (key, value) in new {
+            let found = now.entries.iter().find(|entry| *entry.key == **key);
+            results.push(found.map(|found| in_place(&found.raw, value)));
         }
+        let filled = |results: Vec<Option<Put>>, rest: Put| {
+            let each = results
+                .into_iter()
+                .map(|put| put.unwrap_or_else(|| rest.clone()));
+            each.collect()
+        };
         if *now.pool.range_text != *range_text {
             let range = &now.pool.range_text;
-            return Ok(Put::NoPlace(format!("the range of pool {pool} is {range}")));
+            let why = format!("the range of pool {pool} is {range}");
+            return Ok(filled(results, Put::NoPlace(why)));
         }
-        let add = async || add(client, &now.pool, key, value).await;
+        let free = results.iter().zip(new).filter(|(put, _)| put.is_none());
+        let free: Vec<(&str, &Value)> = free.map(|(_, new)| *new).collect();
+        if free.is_empty() {
+            return Ok(results.into_iter().flatten().collect());
+        }
+        let add = async || add(client, &now.pool, &free).await;
         match retry::repeat(add, || true).await {
-            Ok(()) => return Ok(Put::Done),
+            Ok(()) => return Ok(filled(results, Put::Done)),
             Err(error) if error.cause.is_conflict() || error.cause.is_not_found() => {
                 match conflicts.next() {
                     Some(pause) => tokio::time::sleep(pause).await,
@@ -69,27 +92,35 @@ pub async fn entry(
     }
 }
 
-async fn add(client: &Client, pool: &Pool, key: &str, value: &Value) -> Result<(), CallError> {
+/// What is in the place of an entry that is to be put.
+#[must_use]
+pub fn in_place(found: &str, wanted: &Value) -> Put {
+    let found_value = serde_json::from_str::<Value>(found).unwrap_or_default();
+    if found_value == *wanted {
+        return Put::AlreadyThere;
+    }
+    let podref = found_value.get("podref").and_then(Value::as_str);
+    let podref = podref.filter(|podref| !podref.is_empty());
+    Put::Taken(podref.unwrap_or(found).to_owned())
+}
+
+async fn add(client: &Client, pool: &Pool, new: &[(&str, &Value)]) -> Result<(), CallError> {
     let object = pool.id.to_string();
     let call = Call {
         verb: "patch",
         resource: POOLS,
         object: &object,
     };
-    let path = PointerBuf::from_tokens(["spec", "allocations", key]);
     let test = |path, value| PatchOperation::Test(TestOperation { path, value });
-    let operations = vec![
-        test(
-            PointerBuf::from_tokens(["spec", "range"]),
-            Value::from(&*pool.range_text),
-        ),
+    let range = PointerBuf::from_tokens(["spec", "range"]);
+    let mut operations = vec![test(range, Value::from(&*pool.range_text))];
+    for (key, value) in new {
+        let path = PointerBuf::from_tokens(["spec", "allocations", key]);
         // The API server lets a test for null pass where the member is missing.
-        test(path.clone(), Value::Null),
-        PatchOperation::Add(AddOperation {
-            path,
-            value: value.clone(),
-        }),
-    ];
+        operations.push(test(path.clone(), Value::Null));
+        let value = (*value).clone();
+        operations.push(PatchOperation::Add(AddOperation { path, value }));
+    }
     let change = kube::api::Patch::Json::<()>(Patch(operations));
     let request = Request::new(IPPool::url_path(&(), Some(&pool.id.namespace))).patch(
         &pool.id.name,
@@ -99,11 +130,62 @@ async fn add(client: &Client, pool: &Pool, key: &str, value: &Value) -> Result<(
     client.stream(&call, request, |_| Ok(())).await
 }
 
+/// A reservation that was made here, by what tells it from any other.
+#[derive(Debug, Clone, serde::Deserialize)]
+pub struct Made {
+    metadata: MadeMetadata,
+}
+
+#[derive(Debug, Clone, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct MadeMetadata {
+    uid: String,
+    resource_version: String,
+}
+
+/// Takes a reservation back that was made here, unless it has changed since.
+///
+/// # Errors
+/// When the call fails for good; then the reservation stays.
+pub async fn take_back(client: &Client, id: &ObjectId, made: &Made) -> Result<(), CallError> {
+    let object = id.to_string();
+    let call = Call {
+        verb: "delete",
+        resource: RESERVATIONS,
+        object: &object,
+    };
+    let params = DeleteParams::default().preconditions(Preconditions {
+        uid: Some(made.metadata.uid.clone()),
+        resource_version: Some(made.metadata.resource_version.clone()),
+    });
+    let path = OverlappingRangeIPReservation::url_path(&(), Some(&id.namespace));
+    let delete = async || {
+        let request = Request::new(path.as_str()).delete(&id.name, &params);
+        client.stream(&call, request, |_| Ok(())).await
+    };
+    match retry::repeat(delete, || true).await {
+        Err(error) if error.cause.is_conflict() || error.cause.is_not_found() => Ok(()),
+        deleted => deleted,
+    }
+}
+
 /// Creates a reservation where none of that name is.
 ///
 /// # Errors
 /// When a call fails for good; then nobody knows whether the reservation is there.
 pub async fn reservation(client: &Client, id: &ObjectId, new: &Value) -> Result<Put, CallError> {
+    claim(client, id, new).await.map(|(put, _)| put)
+}
+
+/// The same, and what was made; nothing where the answer to the call that made it was lost.
+///
+/// # Errors
+/// When a call fails for good; then nobody knows whether the reservation is there.
+pub async fn claim(
+    client: &Client,
+    id: &ObjectId,
+    new: &Value,
+) -> Result<(Put, Option<Made>), CallError> {
     let object = id.to_string();
     let call = Call {
         verb: "create",
@@ -114,20 +196,22 @@ pub async fn reservation(client: &Client, id: &ObjectId, new: &Value) -> Result<
     let body = new.to_string().into_bytes();
     let create = async || {
         let request = Request::new(path.as_str()).create(&PostParams::default(), body.clone());
-        client.stream(&call, request, |_| Ok(())).await
+        client.call::<Made>(&call, request).await
     };
     let mut again = retry::pauses(retry::Patience::AFewTimes);
     loop {
         let error = match retry::repeat(create, || true).await {
-            Ok(()) => return Ok(Put::Done),
+            Ok(made) => return Ok((Put::Done, Some(made))),
             Err(error) if error.cause.is_already_there() => error,
             Err(error) => return Err(error),
         };
         match retry::repeat(async || read_reservation(client, id).await, || true).await? {
-            Some(found) if found.get("spec") == new.get("spec") => return Ok(Put::AlreadyThere),
+            Some(found) if found.get("spec") == new.get("spec") => {
+                return Ok((Put::AlreadyThere, None));
+            }
             Some(found) => {
                 let podref = found.pointer("/spec/podref").and_then(Value::as_str);
-                return Ok(Put::Taken(podref.unwrap_or_default().to_owned()));
+                return Ok((Put::Taken(podref.unwrap_or_default().to_owned()), None));
             }
             // It has gone between the two calls.
             None => match again.next() {

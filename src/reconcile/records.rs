@@ -168,6 +168,22 @@ impl Records {
         }
     }
 
+    /// What a record is called: its kind, namespace and name.
+    #[must_use]
+    pub fn name_of(&self, id: RecordId) -> String {
+        let name = match id {
+            RecordId::Entry(index) => self
+                .entries
+                .get(index)
+                .map(|entry| format!("Allocation {}/{}", self.pool_of(entry).id, entry.key)),
+            RecordId::Reservation(index) => {
+                let reservation = self.reservations.get(index);
+                reservation.map(|reservation| format!("Reservation {}", reservation.id))
+            }
+        };
+        name.unwrap_or_default()
+    }
+
     /// Whether the entry's reservation is exempted, and the entry with it.
     #[must_use]
     pub fn is_shielded(&self, entry: usize) -> bool {

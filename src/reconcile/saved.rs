@@ -3,7 +3,10 @@
 //! It is written before the first release, and once more with what became of each record: a run
 //! that is killed in between leaves a report of what it was about to do.
 
-use std::collections::HashMap;
+mod check;
+mod packed;
+
+use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -12,6 +15,8 @@ use super::apply::{Applied, Outcome};
 use super::plan::Plan;
 use super::records::{RecordId, Records};
 use super::snapshot::Snapshot;
+
+pub use packed::{Fitted, fit, pack, unpack};
 
 /// The version of the format; it changes when a member changes its meaning.
 const API_VERSION: &str = "report.whereabouts.cni.cncf.io/v1alpha1";
@@ -185,26 +190,41 @@ impl SavedReport {
         }
     }
 
-    /// Whether the run has freed anything, as far as it is known.
+    /// Whether the run has freed anything, or may have.
     #[must_use]
-    pub fn freed_anything(&self) -> bool {
+    pub fn may_have_freed(&self) -> bool {
         let of_entries = self.allocations.iter().map(|saved| &saved.result);
         let of_reservations = self.reservations.iter().map(|saved| &saved.result);
-        let released = Outcome::Released.name();
-        !self.finished
-            || of_entries
-                .chain(of_reservations)
-                .any(|result| result.as_deref() == Some(released))
+        let mut results = of_entries.chain(of_reservations);
+        results.any(|result| may_be_freed(result.as_deref()))
     }
 
-    /// Leaves out half of the records, reservations with their entries.
+    /// The first `most` claims: entries with their reservations, and then reservations alone.
     #[must_use]
-    pub fn half(&self) -> Self {
-        let mut half = self.clone();
-        half.allocations.truncate(self.allocations.len() / 2);
-        half.reservations.truncate(self.reservations.len() / 2);
-        half.left_out += self.len() - half.len();
-        half
+    pub fn first(&self, most: usize) -> Self {
+        let mut part = self.clone();
+        part.allocations.truncate(most);
+        let names = |entries: &[SavedEntry]| -> HashSet<(String, String)> {
+            let of_each = entries.iter().map(|saved| {
+                let names = saved.reservations.iter();
+                names.map(|name| (saved.namespace.clone(), name.clone()))
+            });
+            of_each.flatten().collect()
+        };
+        let (all, kept) = (names(&self.allocations), names(&part.allocations));
+        let mut alone = most.saturating_sub(self.allocations.len());
+        part.reservations.retain(|saved| {
+            let (namespace, name) = saved.id();
+            let id = (namespace.to_owned(), name.to_owned());
+            if all.contains(&id) {
+                return kept.contains(&id);
+            }
+            let fits = alone > 0;
+            alone = alone.saturating_sub(1);
+            fits
+        });
+        part.left_out += self.len() - part.len();
+        part
     }
 
     /// How many records it holds.
@@ -232,11 +252,12 @@ impl SavedReport {
             return Err(NoReport::Other(kind.to_owned(), version.to_owned()));
         }
         let report: Self = serde_json::from_value(value).map_err(unreadable)?;
-        let nameless = |saved: &SavedReservation| saved.id().1.is_empty();
-        if report.reservations.iter().any(nameless) {
-            return Err(NoReport::Unreadable("a reservation has no name".to_owned()));
+        match check::odd_name(&report) {
+            Some(name) => Err(NoReport::Unreadable(format!(
+                "{name:?} is no object's name"
+            ))),
+            None => Ok(report),
         }
-        Ok(report)
     }
 }
 
@@ -250,6 +271,18 @@ impl SavedReservation {
         };
         (member("namespace"), member("name"))
     }
+}
+
+/// Whether a run with this result for a record may have freed it. Nothing is said of a run that did
+/// not come to its end, and what was gone may be gone by a write whose answer was lost.
+#[must_use]
+pub fn may_be_freed(result: Option<&str>) -> bool {
+    let spared = [
+        Outcome::Changed.name(),
+        Outcome::KeptWithEntry.name(),
+        Outcome::NotStarted.name(),
+    ];
+    result.is_none_or(|result| !spared.contains(&result))
 }
 
 /// The names of the reservations to be released with each entry.

@@ -238,7 +238,9 @@ pub fn pool(json: &[u8]) -> Result<PoolObject, serde_json::Error> {
     Ok(PoolObject { pool, entries })
 }
 
-fn entry(pool: &Pool, key: &str, raw: &str) -> Entry {
+/// Reads an entry of a pool.
+#[must_use]
+pub fn entry(pool: &Pool, key: &str, raw: &str) -> Entry {
     let address = match &pool.range {
         Ok(range) => range.address_of_key(key).ok_or_else(|| {
             format!("key {key:?} is no offset inside the range {range}").into_boxed_str()

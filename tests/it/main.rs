@@ -9,6 +9,7 @@
 
 mod audit;
 mod brakes;
+mod by_hand;
 mod callers;
 mod cli;
 mod explain;
@@ -30,4 +31,5 @@ mod simulation;
 mod store;
 mod support;
 mod transcripts;
+mod undo;
 mod verdicts;

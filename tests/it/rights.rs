@@ -83,7 +83,9 @@ async fn full_run(cluster: &Cluster, token: &str) -> Outcome {
     if remembered.code != Some(0) {
         return remembered;
     }
-    reconciler(&kubeconfig).args(args).output().await
+    let report = cluster.file("");
+    let saving = reconciler(&kubeconfig).args(["--report", report.to_str().unwrap()]);
+    saving.args(args).output().await
 }
 
 #[tokio::test]
@@ -148,7 +150,7 @@ async fn the_role_is_enough_and_every_verb_of_it_is_needed() {
             assert!(text.contains(&advice), "{advice}: {run:#?}");
         }
     }
-    assert_eq!(verbs, 14);
+    assert_eq!(verbs, 15);
     send(
         cluster.client(),
         Method::PATCH,
@@ -177,6 +179,64 @@ async fn may_list_definitions(client: &kube::Client) -> Value {
         .await
         .unwrap();
     said["status"]["allowed"].clone()
+}
+
+#[tokio::test]
+async fn the_role_for_reports_is_enough_and_every_verb_of_it_is_needed() {
+    const ROLE: &str =
+        "/apis/rbac.authorization.k8s.io/v1/namespaces/kube-system/roles/ip-reconciler-reports";
+    const PLACE: &str = "/api/v1/namespaces/kube-system/configmaps";
+    let cluster = Cluster::lock().await;
+    let client = cluster.client();
+    cluster.kubectl(&["apply", "-f", &manifest("cronjob.yaml")]);
+    let token = cluster
+        .service_account_token("kube-system", "ip-reconciler")
+        .await;
+    let kubeconfig = cluster.kubeconfig_for(&token, &cluster.url());
+    let whole = send(client, Method::GET, ROLE, None).await.unwrap()["rules"].clone();
+    let mut number = 0;
+    // Two runs that keep the last report: the second removes the first one's.
+    let mut remarks = async |wanted: &str| {
+        let mut remarks = String::new();
+        for _ in 0..20 {
+            let ours = format!("{PLACE}?labelSelector=whereabouts.cni.cncf.io%2Frelease-report");
+            send(client, Method::DELETE, &ours, None).await.unwrap();
+            remarks.clear();
+            for _ in 0..2 {
+                number += 1;
+                let orphan =
+                    reservation("kube-system", &format!("10.0.0.{number}"), "default/gone");
+                orphan.create(client).await;
+                let run = reconciler(&kubeconfig).args(["-o", "json", "--keep-reports", "1"]);
+                let run = run.args(["--reports-namespace", "kube-system"]);
+                remarks += &run.output().await.expect(0).json()["remarks"].to_string();
+            }
+            // The authorizer learns of a changed role a moment later.
+            if remarks.contains(wanted) && remarks.contains("grant the verb") != wanted.is_empty() {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        remarks.replace('\\', "")
+    };
+    assert_eq!(remarks("").await, "[][]");
+    let verbs: Vec<Value> = whole[0]["verbs"].as_array().unwrap().clone();
+    for verb in &verbs {
+        let mut less = whole.clone();
+        let left = verbs.iter().filter(|other| *other != verb);
+        less[0]["verbs"] = left.cloned().collect();
+        let patch = json!({ "rules": less });
+        send(client, Method::PATCH, ROLE, Some(&patch))
+            .await
+            .unwrap();
+        let said = remarks(verb.as_str().unwrap()).await;
+        assert!(
+            said.contains(&format!("grant the verb {verb} on configmaps")),
+            "{verb}: {said}"
+        );
+    }
+    assert_eq!(verbs.len(), 4);
+    cluster.kubectl(&["delete", "-f", &manifest("cronjob.yaml")]);
 }
 
 /// The authorizer learns of a changed role a moment later.

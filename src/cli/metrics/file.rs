@@ -1,59 +1,21 @@
 //! I/O: a file for the textfile collector of node-exporter.
 
-use std::fs::{self, Permissions};
-use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::fs;
+use std::io;
 use std::path::Path;
 
-use tempfile::NamedTempFile;
-
+use crate::cli::file::replace;
 use crate::metrics;
 
 /// node-exporter runs as another user.
 const MODE: u32 = 0o644;
 
-/// Finds out whether the file can be written, without touching what is there.
-pub(super) fn check(path: &Path) -> io::Result<()> {
-    match fs::metadata(path) {
-        // A rename would replace a device or a pipe by a file.
-        Ok(there) if !there.is_file() => Err(io::Error::other("it is no regular file")),
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => beside(path).map(drop),
-    }
-}
-
-/// Replaces the file, so that a reader sees the old text or the new one and nothing in between.
+/// Replaces the file.
 pub(super) fn write(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = beside(path)?;
-    file.write_all(text.as_bytes())?;
-    file.as_file()
-        .set_permissions(Permissions::from_mode(MODE))?;
-    file.persist(path)?;
-    Ok(())
+    replace(path, text.as_bytes(), MODE)
 }
 
 /// When a run last succeeded, as the file says.
 pub(super) fn last_success(path: &Path) -> Option<u64> {
     metrics::last_success(&fs::read_to_string(path).ok()?)
-}
-
-/// A new file in the same folder, which goes away unless it is renamed. node-exporter reads only
-/// what ends in `.prom`.
-fn beside(path: &Path) -> io::Result<NamedTempFile> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    tempfile::Builder::new()
-        .prefix(".ip-reconciler-")
-        .suffix(".tmp")
-        .tempfile_in(folder)
-        .map_err(plain)
-}
-
-/// The crate's messages name its temporary file, which means nothing to a reader.
-fn plain(error: io::Error) -> io::Error {
-    error
-        .raw_os_error()
-        .map_or(error, io::Error::from_raw_os_error)
 }

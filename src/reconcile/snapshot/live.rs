@@ -21,7 +21,7 @@ use crate::reconcile::records::Records;
 use crate::reconcile::{NODES, PODS, POOLS, RESERVATIONS};
 use crate::record::decode::{self, SeenPod};
 use crate::record::evidence::{self, Evidence};
-use crate::record::{ObjectId, PoolObject};
+use crate::record::{ObjectId, PoolObject, Reservation};
 
 /// Pools are big objects: a page of them is bounded by their size, not by their number.
 const MAX_POOLS_A_PAGE: u32 = 50;
@@ -54,6 +54,20 @@ pub async fn read_cluster(
     page: u32,
     progress: impl Fn(ReadStep),
 ) -> Result<Snapshot, CallError> {
+    read_cluster_with(client, page, progress, Records::new).await
+}
+
+/// The same with records that are not there: `join` adds them to those that are, before the pods are
+/// asked who uses them.
+///
+/// # Errors
+/// When any list cannot be read to its end.
+pub async fn read_cluster_with(
+    client: &Client,
+    page: u32,
+    progress: impl Fn(ReadStep),
+    join: impl FnOnce(Vec<PoolObject>, Vec<Reservation>) -> Records,
+) -> Result<Snapshot, CallError> {
     progress(ReadStep::Pools);
     let list = List {
         resource: POOLS,
@@ -74,7 +88,7 @@ pub async fn read_cluster(
     let reservations = list
         .read(client, Vec::new, collect(decode::reservation))
         .await?;
-    let records = Records::new(pools, reservations);
+    let records = join(pools, reservations);
 
     progress(ReadStep::Nodes);
     let nodes = read_nodes(client, page).await?;

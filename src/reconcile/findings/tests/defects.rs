@@ -143,6 +143,7 @@ fn findings_are_of_the_pools_in_scope() {
         let scope = Scope {
             namespace: namespace.map(str::to_owned),
             pool: pool.map(str::to_owned),
+            address: None,
         };
         let all = found.iter();
         all.filter(|one| one.is_in(&scope, &snapshot.records))
