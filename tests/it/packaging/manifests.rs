@@ -176,7 +176,7 @@ fn the_image_installs_the_plugin_as_the_manifest_says() {
         chroot
     };
     let probe = &container["readinessProbe"]["exec"]["command"];
-    assert!(!run(probe, &[]).status().unwrap().success());
+    assert!(!run(probe, &[]).output().unwrap().status.success());
     succeed(&mut run(&container["command"], &["--once"]));
     succeed(&mut run(probe, &[]));
 
