@@ -1,5 +1,6 @@
 //! I/O: puts the plugin onto a node, and keeps it and its kubeconfig right.
 
+mod generation;
 mod options;
 mod place;
 pub mod wanted;
@@ -15,6 +16,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::log;
 use crate::reconcile::report::escape;
+use generation::Generation;
 use options::Options;
 use wanted::{Facts, File, files};
 
@@ -94,6 +96,11 @@ fn run(options: &Options) -> Result<(), Error> {
     }
     let facts = facts(options)?;
     prepare(options)?;
+    let generation = (!options.once).then(|| {
+        let generation = Generation::new(&options.cni_conf_dir, options.interval);
+        generation.is_the_last();
+        generation
+    });
     install(options, &program, &facts)?;
     tracing::info!(
         node = %escape(&options.node_name),
@@ -101,18 +108,20 @@ fn run(options: &Options) -> Result<(), Error> {
         configuration = %options.cni_conf_dir.display(),
         "Installed"
     );
-    if options.once {
+    let Some(generation) = generation else {
         return Ok(());
-    }
+    };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(Error::Signals)?;
-    runtime.block_on(keep(options, &program))
+    let kept = runtime.block_on(keep(options, &program, &generation));
+    generation.end();
+    kept
 }
 
 /// Puts right what changes, until a signal comes.
-async fn keep(options: &Options, program: &[u8]) -> Result<(), Error> {
+async fn keep(options: &Options, program: &[u8], generation: &Generation) -> Result<(), Error> {
     let listen = |kind| signal(kind).map_err(Error::Signals);
     let (mut term, mut int): (Signal, Signal) = (
         listen(SignalKind::terminate())?,
@@ -123,6 +132,9 @@ async fn keep(options: &Options, program: &[u8]) -> Result<(), Error> {
             () = tokio::time::sleep(options.interval) => {}
             _ = term.recv() => break,
             _ = int.recv() => break,
+        }
+        if !generation.is_the_last() {
+            continue;
         }
         // What is there stays until what should be there is known: a token that is being replaced
         // may be missing for a moment.
@@ -220,12 +232,14 @@ fn check(options: &Options, program: &[u8]) -> Result<(), Error> {
             amiss.push(path.display().to_string());
         }
     };
+    // While somebody keeps it right, the token in it may be that of a pod started after this one.
+    let is_kept = generation::is_kept(&options.cni_conf_dir, options.interval);
     for file in files(&facts) {
-        look(
-            &options.cni_conf_dir.join(&file.name),
-            &file.content,
-            file.mode,
-        );
+        let path = options.cni_conf_dir.join(&file.name);
+        let may_differ = is_kept && options.kubeconfig_path.ends_with(&file.name);
+        if !may_differ || !path.is_file() {
+            look(&path, &file.content, file.mode);
+        }
     }
     look(&options.cni_bin_dir.join(PROGRAM), program, PROGRAM_MODE);
     if amiss.is_empty() {

@@ -180,6 +180,37 @@ async fn a_new_token_is_handed_on_and_what_is_removed_comes_back() {
 }
 
 #[tokio::test]
+async fn of_two_installers_the_one_started_last_writes_until_it_ends() {
+    let node = Node::new();
+    let other = Node::new();
+    other.set_token("second", "the authority");
+    let account = format!("--service-account-dir={}", other.path("account").display());
+    let old = node.install(&[]).spawn();
+    until("the old one's", || {
+        node.file("whereabouts.conf").exists() && node.token() == "first"
+    })
+    .await;
+    let new = node.install(&[&account]).spawn();
+    until("the new one's", || node.token() == "second").await;
+    for _ in 0..30 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert_eq!(node.token(), "second");
+    }
+    node.install(&["--check"]).output().await.expect(0);
+    // Neither of the two is killed by the probe of the other; what is missing still shows.
+    new.signal("KILL");
+    new.wait().await;
+    until("the old one's again", || node.token() == "first").await;
+    let new = node.install(&[&account]).spawn();
+    until("the new one's again", || node.token() == "second").await;
+    old.signal("TERM");
+    old.wait().await.expect(0);
+    new.signal("TERM");
+    new.wait().await.expect(0);
+    assert_eq!(node.token(), "second");
+}
+
+#[tokio::test]
 async fn a_program_that_is_being_called_is_replaced_without_anybody_noticing() {
     let node = Node::new();
     node.install(&["--once"]).output().await.expect(0);
