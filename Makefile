@@ -75,6 +75,20 @@ demo-build: $(demo_tools)
 test: controlplane cni iproute monitoring image crane helm ## Run all tests (as root)
 	$(CARGO) test --locked
 
+# FULL=1 measures all sizes (an hour); BENCH="--pods 1000 --rounds 3" any other.
+full_bench := --pods 10000,30000,100000 --entries 0,1000,5000 --calls 300,1000 --nodes 1,10,100 \
+	--plot docs/performance.svg
+BENCH ?= $(if $(FULL),$(full_bench))
+
+.PHONY: bench
+bench: controlplane ## Measure the programs beside a floor; PEER_PLUGIN= and PEER_RECONCILER= name others
+	$(CARGO) bench --locked --bench cluster -- $(BENCH)
+
+.PHONY: bench-tiny
+bench-tiny: controlplane ## See that the measurements work, on what the tests have built
+	$(CARGO) bench --locked --profile dev --bench cluster -- --pods 200 --rounds 1 --orphans 20 \
+		--entries 20 --calls 10 --nodes 1,2 --at-once 5
+
 .PHONY: lint
 lint: ## Check format, lints and documentation
 	$(CARGO) fmt --check
