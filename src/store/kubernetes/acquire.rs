@@ -49,7 +49,8 @@ pub(super) async fn acquire(
         let before = recorded(found.as_ref(), attachment);
         (store.turn(&pool_id).await, Some(before))
     };
-    settle(store, range, window, attachment, avoid, before).await
+    // Boxed, or it would be a part of each future that leads here.
+    Box::pin(settle(store, range, window, attachment, avoid, before)).await
 }
 
 /// Tries until an address is the attachment's, or cannot be.
