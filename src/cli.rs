@@ -133,7 +133,12 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         .enable_all()
         .build();
     let exit = match runtime {
-        Ok(runtime) => runtime.block_on(go(&options)),
+        Ok(runtime) => {
+            let done = runtime.block_on(go(&options));
+            // A credential plugin that hangs is not waited for.
+            runtime.shutdown_background();
+            done
+        }
         Err(error) => Err(Error::Signals(error)),
     };
     match exit {
@@ -201,7 +206,7 @@ async fn reconcile_and_report(options: &Options, counts: &mut Counts) -> Result<
     let journal = Journal::new(options)?;
     let deadline = started + options.timeout();
     let stop = listen().map_err(Error::Signals)?;
-    let client = Client::new(client::connect(&options.cluster()).await?, deadline);
+    let client = connect(options, deadline, &stop).await?;
     let mut run = run_live(&client, &settings, &journal, stop).await?;
     if let Some(Command::Explain { target }) = &options.command {
         let pods = target.pods(&run.snapshot.records);
@@ -213,6 +218,16 @@ async fn reconcile_and_report(options: &Options, counts: &mut Counts) -> Result<
     let report = Report::new(&run, &settings, Source::Cluster, cost(client.traffic()));
     *counts = report.counts();
     conclude(options, &report)
+}
+
+/// Finds the cluster, unless somebody asks to end before.
+async fn connect(options: &Options, deadline: Instant, stop: &Stop) -> Result<Client, Error> {
+    tokio::select! {
+        connection = client::connect(options.cluster(), deadline) => {
+            Ok(Client::new(connection?, deadline))
+        }
+        () = stop.requested() => Err(reconcile::Error::Interrupted.into()),
+    }
 }
 
 async fn run_live(

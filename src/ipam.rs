@@ -78,19 +78,8 @@ impl Job {
             context: None,
         };
         let deadline = Instant::now() + timeout;
-        // On a thread of its own: what asks a credential plugin waits for it without end.
-        let runtime = tokio::runtime::Handle::current();
-        let connecting =
-            tokio::task::spawn_blocking(move || runtime.block_on(client::connect(&target)));
-        let connection = tokio::time::timeout_at(deadline, connecting)
+        let connection = client::connect(target, deadline)
             .await
-            .map_err(|_| {
-                format!(
-                    "the credential plugin of kubeconfig {} did not answer in time",
-                    path.display()
-                )
-            })?
-            .map_err(|error| error.to_string())?
             .map_err(|error| error.to_string())?;
         Ok(Kubernetes::new(
             Client::new(connection, deadline),

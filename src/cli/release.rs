@@ -7,8 +7,8 @@ use tokio::time::Instant;
 
 use super::journal::Journal;
 use super::options::{ByHand, Options};
-use super::{Error, Exit, ask, listen};
-use crate::client::{self, Client};
+use super::{Error, Exit, ask, connect, listen};
+use crate::client::Client;
 use crate::reconcile::apply::Outcome;
 use crate::reconcile::by_hand::{self, Choice};
 use crate::reconcile::explain::{self, Target};
@@ -29,7 +29,7 @@ pub(super) async fn release(options: &Options, wanted: &ByHand) -> Result<Exit, 
     let by_hand = HandRelease::new(options, wanted);
     let stop = listen().map_err(Error::Signals)?;
     let deadline = Instant::now() + options.timeout();
-    let client = Client::new(client::connect(&options.cluster()).await?, deadline);
+    let client = connect(options, deadline, &stop).await?;
     let (mut snapshot, mut plan) = by_hand.look(&client, &stop, true).await?;
     if by_hand.settings.mode == Mode::DryRun {
         let ids = by_hand::ids(&plan);

@@ -6,8 +6,8 @@ use std::io::{self, Read, Write};
 use tokio::time::Instant;
 
 use super::options::{Options, ReportSource};
-use super::{Error, Exit, listen};
-use crate::client::{self, CallError, Client};
+use super::{Error, Exit, connect, listen};
+use crate::client::{CallError, Client};
 use crate::reconcile::report::escape;
 use crate::reconcile::saved::{SavedReport, unpack};
 use crate::reconcile::undo::Undone;
@@ -37,7 +37,7 @@ pub(super) async fn undo(options: &Options, source: &ReportSource) -> Result<Exi
     };
     let stop = listen().map_err(Error::Signals)?;
     let deadline = Instant::now() + options.timeout();
-    let client = Client::new(client::connect(&options.cluster()).await?, deadline);
+    let client = connect(options, deadline, &stop).await?;
     let report = match here {
         Some(report) => report,
         None => read_kept(options, source, &client).await?,

@@ -6,6 +6,8 @@ use std::time::Duration;
 use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 
+use tokio::time::Instant;
+
 use super::error::innermost;
 use super::transport;
 
@@ -38,6 +40,11 @@ pub enum ConnectError {
         /// Why.
         reason: String,
     },
+    /// A credential plugin takes longer than there is time.
+    #[error(
+        "the credential plugin of {0} did not answer in time; run its command by hand to see why"
+    )]
+    Slow(String),
     /// The settings are readable but no client can be made of them.
     #[error("cannot make a client from {path}: {reason}")]
     Client {
@@ -56,8 +63,27 @@ pub struct Connection {
     pub server: String,
 }
 
-/// Finds the cluster as kubectl does, then as a pod does.
-pub async fn connect(target: &Target) -> Result<Connection, ConnectError> {
+/// Finds the cluster as kubectl does, then as a pod does; until then at the latest.
+pub async fn connect(target: Target, deadline: Instant) -> Result<Connection, ConnectError> {
+    let path = target.kubeconfig.clone();
+    // On a thread of its own: what asks a credential plugin waits for it without end.
+    let runtime = tokio::runtime::Handle::current();
+    let finding = tokio::task::spawn_blocking(move || runtime.block_on(find(&target)));
+    let path = || {
+        let path = path.as_ref().map(|path| path.display().to_string());
+        path.or_else(default_path).unwrap_or_default()
+    };
+    match tokio::time::timeout_at(deadline, finding).await {
+        Ok(Ok(found)) => found,
+        Ok(Err(error)) => Err(ConnectError::Client {
+            path: path(),
+            reason: error.to_string(),
+        }),
+        Err(_) => Err(ConnectError::Slow(path())),
+    }
+}
+
+async fn find(target: &Target) -> Result<Connection, ConnectError> {
     let (path, mut config) = config(target).await?;
     // Whoever calls decides whether asking again is safe; kube would do it for minutes.
     config.default_retry = false;

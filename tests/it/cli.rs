@@ -422,3 +422,23 @@ async fn nothing_from_the_cluster_reaches_a_terminal_unescaped() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_credential_plugin_that_hangs_keeps_neither_the_time_nor_a_signal_from_ending_it() {
+    let cluster = Cluster::lock().await;
+    let hanging = cluster.file(
+        r#"{"apiVersion": "v1", "kind": "Config", "current-context": "c",
+        "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:1"}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        "users": [{"name": "u", "user": {"exec": {"command": "/bin/sleep", "args": ["30"],
+            "apiVersion": "client.authentication.k8s.io/v1", "interactiveMode": "Never"}}}]}"#,
+    );
+    let quick = ["--timeout", "1s", "--settle", "100ms"];
+    let run = reconciler(&hanging).args(quick).output().await.expect(1);
+    assert!(run.stderr.contains("did not answer in time"), "{run:#?}");
+    let running = reconciler(&hanging).spawn();
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    running.signal("TERM");
+    let run = running.wait().await.expect(1);
+    assert!(run.stderr.contains("interrupted"), "{run:#?}");
+}

@@ -12,8 +12,8 @@ async fn kubernetes(cluster: &Cluster) -> Kubernetes {
         kubeconfig: Some(cluster.kubeconfig().to_owned()),
         context: None,
     };
-    let connection = client::connect(&target).await.unwrap();
     let deadline = tokio::time::Instant::now() + std::time::Duration::from_mins(1);
+    let connection = client::connect(target, deadline).await.unwrap();
     let locks = cluster.file("").with_extension("locks");
     let client = Client::new(connection, deadline);
     Kubernetes::new(client, "kube-system".to_owned(), locks)
