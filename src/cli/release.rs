@@ -17,7 +17,7 @@ use crate::reconcile::records::RecordId;
 use crate::reconcile::report::escape;
 use crate::reconcile::snapshot::{Snapshot, read_evidence};
 use crate::reconcile::stop::Stop;
-use crate::reconcile::{self, Brakes, Mode, Run, Settings, Steering};
+use crate::reconcile::{self, Brakes, Mode, Repairs, Run, Settings, Steering};
 
 /// Frees the records of an address.
 pub(super) async fn release(options: &Options, wanted: &ByHand) -> Result<Exit, Error> {
@@ -73,6 +73,7 @@ impl<'a> HandRelease<'a> {
         settings.scope.address = Some(wanted.address);
         // Whoever frees an address by hand does not want to wait, and leaves no marks.
         settings.grace = std::time::Duration::ZERO;
+        settings.repairs = Repairs::Off;
         let choice = Choice {
             scope: settings.scope.clone(),
             pod: wanted.pod.clone(),
