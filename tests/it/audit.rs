@@ -40,15 +40,6 @@ fn findings(run: &Outcome) -> Vec<String> {
         .collect()
 }
 
-/// What was written, but for events.
-fn changes(proxy: &Proxy) -> Vec<String> {
-    let writes = proxy.writes().into_iter();
-    let changes = writes.filter(|write| !write.path.ends_with("/events"));
-    changes
-        .map(|write| format!("{} {}", write.method, write.path))
-        .collect()
-}
-
 async fn look(cluster: &Cluster, args: &[&str]) -> Outcome {
     let mut run = reconciler(cluster.kubeconfig()).args(["-o", "json", "--settle=100ms"]);
     for argument in args {
@@ -148,7 +139,7 @@ async fn each_kind_is_found_in_both_families_and_changes_nothing() {
             .collect();
         assert!(danger.is_sorted(), "{danger:?}");
         assert_eq!(run.json()["summary"]["conflicts"], 7, "{run:#?}");
-        assert_eq!(changes(&proxy), Vec::<String>::new());
+        assert_eq!(proxy.changes(), Vec::<String>::new());
     }
     let table = reconciler(cluster.kubeconfig()).args(["--dry-run", "-o", "wide"]);
     let table = table.output().await.expect(0).stdout;

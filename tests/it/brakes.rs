@@ -49,7 +49,7 @@ async fn no_pod_in_sight_and_more_than_ten_addresses_are_refused() {
         let run = run.output().await.expect(4);
         assert_eq!(run.json()["refusal"]["brake"], "NoPods");
         assert_eq!(run.json()["conclusion"], "Refused");
-        assert!(proxy.writes().is_empty());
+        assert_eq!(proxy.changes(), Vec::<String>::new());
     }
     reconciler(cluster.kubeconfig())
         .args(["--force"])

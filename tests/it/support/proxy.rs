@@ -172,6 +172,15 @@ impl Proxy {
         self.log().into_iter().filter(Seen::is_write).collect()
     }
 
+    /// Those of them that could change a record: all but events.
+    pub(crate) fn changes(&self) -> Vec<String> {
+        let writes = self.writes().into_iter();
+        let changes = writes.filter(|write| !write.path.ends_with("/events"));
+        changes
+            .map(|write| format!("{} {}", write.method, write.path))
+            .collect()
+    }
+
     /// The address of the proxy.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
