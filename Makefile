@@ -19,6 +19,11 @@ all_tools := $(if $(given),,$(demo_tools) $(controlplane_dir)/kube-controller-ma
 
 cni_tools := $(addprefix target/cni/,cnitool bridge macvlan)
 
+# What a node is made of.
+node_packages := containerd runc busybox-static
+node_tools := $(addprefix $(controlplane_dir)/,kubelet kube-scheduler kube-controller-manager) \
+	$(addprefix target/cni/,bridge host-local loopback) target/multus/multus
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -75,6 +80,10 @@ demo-build: $(demo_tools)
 test: controlplane cni iproute monitoring image crane helm ## Run all tests (as root)
 	$(CARGO) test --locked
 
+.PHONY: e2e
+e2e: controlplane node-tools iproute image ## Run the tests on real nodes: kubelet, containerd, Multus (as root)
+	$(CARGO) test --locked --test e2e
+
 # FULL=1 measures all sizes (an hour); BENCH="--pods 1000 --rounds 3" any other.
 full_bench := --pods 10000,30000,100000 --entries 0,1000,5000 --calls 300,1000 --nodes 1,10,100 \
 	--plot docs/performance.svg
@@ -111,6 +120,11 @@ cni: $(cni_tools) ## Build the CNI tools of the tests (half a minute on 2 cores,
 iproute:
 	@command -v ip >/dev/null || { apt-get update && apt-get install -y --no-install-recommends iproute2; }
 
+.PHONY: node-tools
+node-tools: $(node_tools) ## Build what the nodes of the end-to-end test run (two minutes on 2 cores, once)
+	@dpkg -s $(node_packages) >/dev/null 2>&1 || { apt-get update && \
+		apt-get install -y --no-install-recommends $(node_packages); }
+
 .PHONY: monitoring
 monitoring: $(addprefix target/monitoring/,promtool pushgateway) ## Build the Prometheus tools of the tests (5 minutes, once)
 
@@ -139,6 +153,8 @@ $(controlplane_dir)/etcd: minutes = 1 minute
 $(controlplane_dir)/kube-apiserver: minutes = 4 minutes
 $(controlplane_dir)/kubectl: minutes = half a minute
 $(controlplane_dir)/kube-controller-manager: minutes = a minute and a half
+$(controlplane_dir)/kubelet: minutes = half a minute
+$(controlplane_dir)/kube-scheduler: minutes = 10 seconds
 
 target/cni/%: tests/cni/go.mod tests/cni/go.sum
 	@CGO_ENABLED=0 $(GO) -C tests/cni build -trimpath -o ../../$@ -ldflags "-s -w" $(package)
@@ -147,6 +163,8 @@ target/cni/%: tests/cni/go.mod tests/cni/go.sum
 target/cni/cnitool: package = github.com/containernetworking/cni/cnitool
 target/cni/bridge: package = github.com/containernetworking/plugins/plugins/main/bridge
 target/cni/macvlan: package = github.com/containernetworking/plugins/plugins/main/macvlan
+target/cni/host-local: package = github.com/containernetworking/plugins/plugins/ipam/host-local
+target/cni/loopback: package = github.com/containernetworking/plugins/plugins/main/loopback
 
 target/monitoring/%: tests/monitoring/%/go.mod tests/monitoring/%/go.sum
 	@echo "Building $(@F) (promtool takes about 5 minutes on 2 cores; only this time)"
@@ -156,12 +174,14 @@ target/monitoring/%: tests/monitoring/%/go.mod tests/monitoring/%/go.sum
 target/monitoring/promtool: package = github.com/prometheus/prometheus/cmd/promtool
 target/monitoring/pushgateway: package = github.com/prometheus/pushgateway
 
-target/crane/crane target/helm/helm:
+target/crane/crane target/helm/helm target/multus/multus:
 	@echo "Building $(@F) (only this time)"
 	@CGO_ENABLED=0 $(GO) -C tests/$(@F) build -trimpath -o ../../$@ -ldflags "-s -w" $(package)
 	@touch $@
 
 target/crane/crane: tests/crane/go.mod tests/crane/go.sum
 target/crane/crane: package = github.com/google/go-containerregistry/cmd/crane
+target/multus/multus: tests/multus/go.mod tests/multus/go.sum
+target/multus/multus: package = gopkg.in/k8snetworkplumbingwg/multus-cni.v4/cmd/multus
 target/helm/helm: tests/helm/go.mod tests/helm/go.sum
 target/helm/helm: package = helm.sh/helm/v4/cmd/helm

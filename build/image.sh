@@ -4,7 +4,8 @@
 #   build/image.sh FOLDER NAME:TAG ARCHITECTURE ARCHIVE
 #
 # The archive is an OCI layout and what `docker save` writes, in one: docker, podman, containerd, skopeo
-# and crane read it. User, entry point and labels are those of the Dockerfile. The same programs give
+# and crane read it. User, entry point and labels are those of the Dockerfile (or of the file that the
+# variable DOCKERFILE names). The same programs give
 # the same digest: nothing of the machine goes in, and the only time is SOURCE_DATE_EPOCH.
 set -eu
 export LC_ALL=C
@@ -17,7 +18,7 @@ case ${name##*/} in
   exit 2
   ;;
 esac
-dockerfile=$(dirname "$0")/../Dockerfile
+dockerfile=${DOCKERFILE:-$(dirname "$0")/../Dockerfile}
 revision=${REVISION:-unknown}
 created=$(date -u -d "@${SOURCE_DATE_EPOCH:-0}" +%Y-%m-%dT%H:%M:%SZ)
 

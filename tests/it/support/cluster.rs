@@ -99,7 +99,8 @@ impl Cluster {
 
     /// Starts the real controllers; only in a test's own control plane.
     pub(crate) fn start_controllers(&mut self, flags: &[&str]) {
-        self.own().start_controllers(flags).unwrap();
+        let controllers = "kube-controller-manager";
+        self.own().start_component(controllers, flags).unwrap();
     }
 
     /// Starts the API server again, at the same address and with the same data.

@@ -34,6 +34,9 @@ pub(crate) struct Options {
     pub(crate) apiserver: Vec<String>,
     /// Further flags for etcd.
     pub(crate) etcd: Vec<String>,
+    /// The names of nodes that shall come: for them and their pods the API server listens on port
+    /// 443 of every address, and wants service accounts.
+    pub(crate) nodes: Vec<String>,
 }
 
 /// A running control plane; dropping it ends the servers and removes their folder.
@@ -41,7 +44,7 @@ pub(crate) struct Options {
 /// The same happens in whatever way the process ends that holds it.
 pub(crate) struct ControlPlane {
     // Fields are dropped in this order: the API server first, then etcd with the folder.
-    controllers: Option<Tether>,
+    components: Vec<Tether>,
     apiserver: Option<Tether>,
     etcd: Tether,
     dir: PathBuf,
@@ -90,13 +93,16 @@ impl ControlPlane {
     }
 
     fn attempt(binaries: &Path, options: &Options) -> Result<ControlPlane, Failure> {
-        let ports = Ports::free()?;
+        let mut ports = Ports::free()?;
+        if !options.nodes.is_empty() {
+            ports.apiserver = 443;
+        }
         let dir = new_folder()?;
         // etcd first: from here on its tether removes the folder.
         let etcd = start_etcd(binaries, &dir, ports, options)?;
         let credentials = Credentials::generate().map_err(|error| error.to_string())?;
         let mut plane = ControlPlane {
-            controllers: None,
+            components: Vec::new(),
             apiserver: None,
             etcd,
             kubeconfig: dir.join("kubeconfig"),
@@ -179,16 +185,22 @@ impl ControlPlane {
             .env("KUBERC", "off");
     }
 
-    /// Starts kube-controller-manager with these flags.
-    pub(crate) fn start_controllers(&mut self, flags: &[&str]) -> Result<(), String> {
+    /// Starts kube-controller-manager or kube-scheduler with these flags.
+    pub(crate) fn start_component(&mut self, name: &str, flags: &[&str]) -> Result<(), String> {
         let kubeconfig = format!("--kubeconfig={}", self.kubeconfig.display());
         let mut all = vec![kubeconfig.as_str(), "--secure-port=0"];
         all.extend(flags);
-        let log = self.dir.join("kube-controller-manager.log");
-        let command = self.binaries.join("kube-controller-manager");
+        let log = self.dir.join(format!("{name}.log"));
+        let command = self.binaries.join(name);
         let started = Tether::start(&Removes::Nothing, log, &command, &all);
-        self.controllers = Some(started?);
+        self.components.push(started?);
         Ok(())
+    }
+
+    /// A kubeconfig for the kubelet of one of [`Options::nodes`], from where `url` leads here.
+    pub(crate) fn node_kubeconfig(&self, node: &str, url: &str) -> String {
+        let ca = self.ca_file().display().to_string();
+        kubeconfig_text(url, &self.credentials.node_token(node), Some(&ca))
     }
 
     fn write_files(&self) -> Result<(), String> {
@@ -200,7 +212,7 @@ impl ControlPlane {
             ("server.key", &secrets.key),
             ("service-account.key", &secrets.service_account_key),
             ("service-account.pub", &secrets.service_account_public_key),
-            ("tokens.csv", &secrets.token_file()),
+            ("tokens.csv", &secrets.token_file(&self.options.nodes)),
             ("kubeconfig", &kubeconfig),
         ];
         for (name, content) in files {
@@ -255,8 +267,6 @@ impl ControlPlane {
         let path = |name: &str| self.dir.join(name).display().to_string();
         let mut flags = vec![
             format!("--etcd-servers={}", self.etcd_url()),
-            "--bind-address=127.0.0.1".to_owned(),
-            "--advertise-address=127.0.0.1".to_owned(),
             format!("--secure-port={}", self.ports.apiserver),
             format!("--tls-cert-file={}", path("server.crt")),
             format!("--tls-private-key-file={}", path("server.key")),
@@ -269,13 +279,17 @@ impl ControlPlane {
                 "--service-account-signing-key-file={}",
                 path("service-account.key")
             ),
-            // No controller manager runs, so nobody makes the default service accounts.
-            "--disable-admission-plugins=ServiceAccount".to_owned(),
             "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
             // The endpoint of the `kubernetes` service may not be a loopback address.
             "--endpoint-reconciler-type=none".to_owned(),
             "--delete-collection-workers=8".to_owned(),
         ];
+        if self.options.nodes.is_empty() {
+            flags.push("--bind-address=127.0.0.1".to_owned());
+            flags.push("--advertise-address=127.0.0.1".to_owned());
+            // No controller manager runs, so nobody makes the default service accounts.
+            flags.push("--disable-admission-plugins=ServiceAccount".to_owned());
+        }
         flags.extend(self.options.apiserver.iter().cloned());
         flags
     }

@@ -8,8 +8,10 @@ use rcgen::{
 };
 
 /// The names under which the API server may be addressed.
-const SERVER_NAMES: [&str; 5] = [
+const SERVER_NAMES: [&str; 6] = [
     "127.0.0.1",
+    // The first address of the services, by which pods know it.
+    "10.96.0.1",
     "localhost",
     "kubernetes",
     "kubernetes.default",
@@ -62,9 +64,19 @@ impl Credentials {
         })
     }
 
+    /// The token of a node's kubelet.
+    pub(super) fn node_token(&self, node: &str) -> String {
+        format!("{node}-{}", self.admin_token)
+    }
+
     /// The API server's token file: token, user, user number, groups.
-    pub(super) fn token_file(&self) -> String {
-        format!("{},admin,1,\"system:masters\"\n", self.admin_token)
+    pub(super) fn token_file(&self, nodes: &[String]) -> String {
+        let admin = format!("{},admin,1,\"system:masters\"\n", self.admin_token);
+        let line = |node: &String| {
+            let token = self.node_token(node);
+            format!("{token},system:node:{node},{node},\"system:nodes\"\n")
+        };
+        nodes.iter().map(line).fold(admin, |all, line| all + &line)
     }
 }
 
