@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::control_plane::{ControlPlane, Options};
+use crate::control_plane::credentials::node_token;
+use crate::control_plane::{ControlPlane, Options, kubeconfig_text};
 use crate::node::{Node, api_server, built};
 use crate::switch::Switch;
 
@@ -145,10 +146,12 @@ impl World {
     fn add_node(&mut self, name: &str, number: u8) {
         let group = format!("{}-{name}", group());
         let node = Node::new(self.plane.dir(), name, number, &group);
-        let kubelet = self.plane.node_kubeconfig(name, &api_server());
+        let token = node_token(self.plane.admin_token(), name);
+        let ca = self.plane.ca_file().display().to_string();
+        let kubelet = kubeconfig_text(&api_server(), &token, Some(&ca));
         node.write("etc/kubelet.kubeconfig", &kubelet);
         let multus = std::fs::read_to_string(self.plane.kubeconfig()).unwrap();
-        let multus = multus.replace("ca.crt", &self.plane.ca_file().display().to_string());
+        let multus = multus.replace("ca.crt", &ca);
         node.write(
             "etc/cni/multus.kubeconfig",
             &multus.replace("127.0.0.1", "10.96.0.1"),

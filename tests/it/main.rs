@@ -9,6 +9,7 @@
 
 mod audit;
 mod brakes;
+mod budgets;
 mod by_hand;
 mod callers;
 mod cli;

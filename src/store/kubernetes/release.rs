@@ -136,8 +136,11 @@ async fn take_out(
         };
         if turn.is_none() && found.entries.iter().any(&meant) {
             // Only now: most ranges hold nothing of what is looked for.
-            turn = Some(store.turn(&pool_id).await);
-            continue;
+            turn = store.turn_now(&pool_id);
+            if turn.is_none() {
+                turn = Some(store.turn(&pool_id).await);
+                continue;
+            }
         }
         let mut last = None;
         for entry in found.entries.iter().filter(|entry| meant(entry)) {

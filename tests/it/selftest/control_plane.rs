@@ -142,6 +142,7 @@ async fn a_separate_control_plane_takes_flags_and_survives_a_crash_of_its_server
     let options = Options {
         apiserver: vec!["--feature-gates=ListFromCacheSnapshot=false".to_owned()],
         etcd: vec!["--auto-compaction-retention=1h".to_owned()],
+        ..Options::default()
     };
     let mut cluster = Cluster::separate(&options).await;
     let gates = cluster.kubectl(&["get", "--raw=/metrics"]);

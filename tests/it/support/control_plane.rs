@@ -4,7 +4,7 @@
 //! this file as well.
 
 #[path = "control_plane/credentials.rs"]
-mod credentials;
+pub(crate) mod credentials;
 #[path = "control_plane/tether.rs"]
 pub(crate) mod tether;
 
@@ -195,12 +195,6 @@ impl ControlPlane {
         let started = Tether::start(&Removes::Nothing, log, &command, &all);
         self.components.push(started?);
         Ok(())
-    }
-
-    /// A kubeconfig for the kubelet of one of [`Options::nodes`], from where `url` leads here.
-    pub(crate) fn node_kubeconfig(&self, node: &str, url: &str) -> String {
-        let ca = self.ca_file().display().to_string();
-        kubeconfig_text(url, &self.credentials.node_token(node), Some(&ca))
     }
 
     fn write_files(&self) -> Result<(), String> {

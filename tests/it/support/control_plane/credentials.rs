@@ -64,20 +64,20 @@ impl Credentials {
         })
     }
 
-    /// The token of a node's kubelet.
-    pub(super) fn node_token(&self, node: &str) -> String {
-        format!("{node}-{}", self.admin_token)
-    }
-
     /// The API server's token file: token, user, user number, groups.
     pub(super) fn token_file(&self, nodes: &[String]) -> String {
         let admin = format!("{},admin,1,\"system:masters\"\n", self.admin_token);
         let line = |node: &String| {
-            let token = self.node_token(node);
+            let token = node_token(&self.admin_token, node);
             format!("{token},system:node:{node},{node},\"system:nodes\"\n")
         };
         nodes.iter().map(line).fold(admin, |all, line| all + &line)
     }
+}
+
+/// The token of a node's kubelet.
+pub(crate) fn node_token(admin_token: &str, node: &str) -> String {
+    format!("{node}-{admin_token}")
 }
 
 /// 128 bits from the seeds of the standard hasher: the server listens on the loopback only, for
