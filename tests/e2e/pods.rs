@@ -10,8 +10,9 @@ use crate::world::{World, until};
 
 /// How long pods may take to come or to go; two seconds for each are usual.
 const PODS_WITHIN: Duration = Duration::from_mins(2);
-/// How long an address may take until it answers; at once is usual.
-const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
+/// How long an address may take until it answers. At once is usual; but one that has moved to another
+/// container is looked for at its old link for up to a minute (`base_reachable_time`, arp(7)).
+const ANSWERS_WITHIN: Duration = Duration::from_secs(100);
 /// Where Multus tells which addresses a pod has got.
 const STATUS: &str = "k8s.v1.cni.cncf.io/network-status";
 
@@ -130,7 +131,7 @@ impl World {
         (all.iter().filter(ready).map(pod).collect(), all.len())
     }
 
-    /// Has a pod ask an address until it answers: what had the address before may be known still.
+    /// Has a pod ask an address until it answers.
     pub(crate) fn ping(&self, namespace: &str, pod: &Pod, address: IpAddr) {
         let (name, flag) = (&pod.name, if address.is_ipv6() { "-6" } else { "-4" });
         let ping = format!("/busybox ping {flag} -c 1 -W 1 {address}");
