@@ -103,12 +103,19 @@ impl<'a> HandRelease<'a> {
             snapshot.evidence = evidence.map_err(reconcile::Error::View)?;
         }
         explain::print(&snapshot, &target, &mut text).map_err(Error::Output)??;
-        if snapshot.records.at(address).next().is_none() {
-            let text = String::from_utf8_lossy(&text).trim().to_owned();
-            return Err(Error::NothingToRelease(text));
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let is_recorded = snapshot.records.at(address).next().is_some();
+        let mut findings = snapshot.findings.iter();
+        let is_concerned = findings.any(|finding| finding.address == Some(address));
+        if !is_recorded && !is_concerned {
+            return Err(Error::NothingToRelease(text.trim().to_owned()));
         }
         if show {
-            print_lines(std::iter::once(String::from_utf8_lossy(&text).into_owned()))?;
+            print_lines(std::iter::once(text))?;
+        }
+        if !is_recorded {
+            let text = format!("nothing records {address}: there is nothing to release");
+            return Err(Error::NothingToRelease(text));
         }
         let plan = by_hand::plan(&snapshot, address, &self.choice)?;
         if self.settings.brakes == Brakes::On {

@@ -213,6 +213,20 @@ async fn an_address_that_nothing_records_is_an_error() {
     release(cluster.kubeconfig(), ["default/held", "--yes"])
         .await
         .expect(2);
+    // Pods show it, and that is explained first.
+    for name in ["one", "two"] {
+        let shown = pod("default", name).shows("net1", &["10.0.0.9"]);
+        shown.create(cluster.client()).await;
+    }
+    let run = release(cluster.kubeconfig(), ["10.0.0.9", "--yes"])
+        .await
+        .expect(1);
+    assert!(
+        run.stdout.contains("\n  because     shown by several pods")
+            && run.stderr.contains("nothing records 10.0.0.9")
+            && run.stderr.lines().count() == 1,
+        "{run:#?}"
+    );
     let run = release(
         cluster.kubeconfig(),
         ["10.0.0.1", "--yes", "--pool", "other"],
