@@ -29,6 +29,13 @@ impl FromStr for Target {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let address = parse_address(text).map(Self::Address);
+        if let Some((address, _)) = text.split_once('/')
+            && parse_address(address).is_some()
+        {
+            return Err(format!(
+                "{text:?} is a range; name one address, such as {address}"
+            ));
+        }
         address
             .or_else(|| PodRef::parse(text).map(Self::Pod))
             .ok_or_else(|| format!("{text:?} is neither an address nor a pod as NAMESPACE/NAME"))

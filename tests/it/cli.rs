@@ -178,6 +178,8 @@ async fn flags_are_those_of_the_go_program_too_and_nonsense_is_refused() {
         ),
         (&["-kubeconfg", "x"], "unexpected argument"),
         (&["pods"], "unrecognized subcommand 'pods'"),
+        (&["explain", "10.0.0.5/24"], "such as 10.0.0.5"),
+        (&["explain", "fd00::5/64"], "such as fd00::5"),
         (&["-o", "xml"], "invalid value 'xml'"),
         (&["--timeout=-1s"], "is not a duration such as 90s or 1m30s"),
         (&["--timeout", "soon"], "90s or 1m30s"),
