@@ -44,7 +44,9 @@ fn beside(path: &Path) -> io::Result<NamedTempFile> {
 
 /// The crate's messages name its temporary file, which means nothing to a reader.
 fn plain(error: io::Error) -> io::Error {
-    error
-        .raw_os_error()
-        .map_or(error, io::Error::from_raw_os_error)
+    let text = error.to_string();
+    match text.rsplit_once(" at path ") {
+        Some((why, _)) => io::Error::new(error.kind(), why.to_owned()),
+        None => error,
+    }
 }
