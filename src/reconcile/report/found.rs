@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::Report;
-use crate::reconcile::findings::{Finding, Kind, Place};
+use crate::reconcile::findings::{Finding, Kind, Place, Slot};
 use crate::reconcile::repair::{Outcome, is_repairable};
 use crate::reconcile::{Mode, Repairs};
 
@@ -56,6 +56,16 @@ impl<'a> Report<'a> {
         self.repaired.values()
     }
 
+    /// The places of the entries that were put back.
+    pub(super) fn repaired_slots(&self) -> impl Iterator<Item = &'a Slot> + '_ {
+        let findings = &self.snapshot.findings;
+        let repaired = self.repaired.iter();
+        let done = repaired.filter(|(_, outcome)| **outcome == Outcome::Repaired);
+        done.filter_map(|(index, _)| findings.get(*index))
+            .filter(|finding| finding.kind != Kind::MissingReservation)
+            .filter_map(|finding| Some(&finding.repair.as_deref()?.entry))
+    }
+
     fn found(&self) -> impl Iterator<Item = (usize, &'a Finding)> + '_ {
         let all = self.snapshot.findings.iter().enumerate();
         all.filter(|(_, finding)| finding.is_in(self.scope, &self.snapshot.records))
@@ -81,7 +91,10 @@ impl<'a> Report<'a> {
                 }
                 Some(Outcome::Repaired | Outcome::NotStarted) | None => finding.evidence.clone(),
             },
-            advice: finding.advice(),
+            advice: match outcome {
+                Some(Outcome::Repaired) => "nothing more: it is repaired",
+                _ => finding.advice(),
+            },
             repair: match outcome {
                 Some(outcome) => Some(outcome.name()),
                 None if !is_repairable(self.snapshot, finding) => None,

@@ -1,5 +1,6 @@
 //! PURE: how full each pool is, and for how long it will do.
 
+use std::collections::HashMap;
 use std::io::{self, Write};
 
 use comfy_table::{Table, presets};
@@ -47,10 +48,27 @@ impl Report<'_> {
                 *allocated += 1;
             }
         }
+        for (at, count) in self.repaired_entries() {
+            if let Some(allocated) = allocated.get_mut(at) {
+                *allocated += count;
+            }
+        }
         let pools = records.pools.iter().zip(allocated);
         pools
             .map(|(pool, count)| self.pool_row(pool, count))
             .collect()
+    }
+
+    /// How many entries were put back, by the index of their pool.
+    fn repaired_entries(&self) -> HashMap<usize, u64> {
+        let mut counts = HashMap::new();
+        for slot in self.repaired_slots() {
+            let mut pools = self.records().pools.iter();
+            if let Some(at) = pools.position(|pool| pool.id == slot.pool) {
+                *counts.entry(at).or_default() += 1;
+            }
+        }
+        counts
     }
 
     fn pool_row<'a>(&self, pool: &'a Pool, allocated: u64) -> PoolRow<'a> {

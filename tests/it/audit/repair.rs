@@ -69,6 +69,11 @@ async fn what_is_missing_is_put_back_and_goes_with_its_pod() {
         (&summary["repaired"], &summary["conflicts"]),
         (&json!(6), &json!(0))
     );
+    // What was put back counts in its pool.
+    let pools = run.json()["pools"].clone();
+    let pools = pools.as_array().unwrap().iter();
+    let allocated = pools.map(|pool| pool["allocated"].as_u64().unwrap());
+    assert_eq!(allocated.collect::<Vec<_>>(), [4, 4], "{run:#?}");
     for [_, name, start] in FAMILIES {
         let all = entries(client, "kube-system", name).await;
         for (key, who, id) in [
