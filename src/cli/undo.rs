@@ -18,7 +18,11 @@ use crate::reconcile::{Mode, Steering, kept, undo};
 pub(super) enum NoReport {
     #[error("cannot read the report {0}: {1}")]
     Unreadable(String, io::Error),
-    #[error("{0}")]
+    #[error(
+        "{0}; kubectl get configmap -A -l {label} lists the reports that are kept: name one as \
+         configmap/NAMESPACE/NAME",
+        label = kept::LABEL
+    )]
     NotKept(CallError),
     #[error("{0} cannot be undone: {1}")]
     Wrong(String, crate::reconcile::saved::NoReport),
@@ -75,7 +79,7 @@ async fn read_kept(
     let packed = match kept::read(client, namespace, name).await {
         Ok(packed) => packed.unwrap_or_default(),
         Err(error) if error.cause.is_not_found() => return Err(NoReport::NotKept(error).into()),
-        Err(error) => return Err(Error::Run(error.into())),
+        Err(error) => return Err(undo::Error::View(error).into()),
     };
     Ok(read(source, &mut packed.as_slice())?)
 }

@@ -151,6 +151,10 @@ impl Call<'_> {
         let group = self.resource.split_once('.').map_or("", |(_, group)| group);
         match status.code {
             401 => Some("; the credentials are not valid (any more)".to_owned()),
+            // Reports are read by people only.
+            403 if (self.verb, self.resource) == ("get", "configmaps") => {
+                Some("; grant the verb \"get\" on configmaps to whoever undoes".to_owned())
+            }
             403 => Some(format!(
                 "; grant the verb {:?} on {} (the manifests have the whole role)",
                 self.verb, self.resource

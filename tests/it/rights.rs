@@ -239,6 +239,19 @@ async fn the_role_for_reports_is_enough_and_every_verb_of_it_is_needed() {
     cluster.kubectl(&["delete", "-f", &manifest("cronjob.yaml")]);
 }
 
+#[tokio::test]
+async fn a_kept_report_that_may_not_be_read_says_who_needs_which_right() {
+    let cluster = Cluster::lock().await;
+    cluster.kubectl(&["apply", "-f", &manifest("cronjob.yaml")]);
+    let token = cluster.service_account_token("kube-system", "ip-reconciler");
+    let kubeconfig = cluster.kubeconfig_for(&token.await, &cluster.url());
+    let run = reconciler(&kubeconfig).args(["undo", "configmap/kube-system/any"]);
+    let run = run.output().await.expect(1);
+    let said = "grant the verb \"get\" on configmaps to whoever undoes; nothing was put back";
+    assert!(run.stderr.contains(said), "{run:#?}");
+    cluster.kubectl(&["delete", "-f", &manifest("cronjob.yaml")]);
+}
+
 /// The authorizer learns of a changed role a moment later.
 async fn settled(cluster: &Cluster, token: &str, verb: &str) -> Outcome {
     for _ in 0..10 {

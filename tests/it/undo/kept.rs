@@ -98,7 +98,10 @@ async fn the_last_two_of_three_reports_stay_and_strangers_are_untouched() {
     assert_eq!(undone.json()["records"][0]["name"], "10.0.0.3");
     assert_eq!(records(&cluster).await.len(), 2);
     for (report, said) in [
-        (format!("configmap/{}", made[0]), "not found"),
+        (
+            format!("configmap/{}", made[0]),
+            "not found; kubectl get configmap -A -l whereabouts.cni.cncf.io/release-report",
+        ),
         ("configmap/coredns".to_owned(), "no complete report"),
         ("configmap/default/none".to_owned(), "not found"),
     ] {
