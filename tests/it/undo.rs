@@ -136,6 +136,10 @@ async fn after_an_undo_every_record_is_as_before_and_a_second_one_is_harmless() 
     let undone = undo(cluster.kubeconfig(), &report).await.expect(0);
     assert_eq!(results(&undone), one("PutBack", 6));
     assert_eq!(records(&cluster).await, before);
+    let answer = undone.json();
+    let mut all = answer["records"].as_array().unwrap().iter();
+    let blue = all.find(|record| record["name"] == "blue-net-fd00--5");
+    assert_eq!(blue.unwrap()["address"], "fd00::5", "{undone:#?}");
     assert!(
         undone.json()["remarks"][0]
             .as_str()

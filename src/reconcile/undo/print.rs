@@ -1,12 +1,13 @@
 //! PURE: what an undo tells a person, or a program.
 
+use std::collections::HashMap;
 use std::io::{self, Write};
 
 use comfy_table::{Table, presets};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Fate, Mode, Undone};
+use super::{Fate, Mode, SavedEntry, Undone};
 use crate::ip::IpRange;
 use crate::reconcile::report::{Format, escape};
 use crate::reconcile::{POOLS, RESERVATIONS};
@@ -67,6 +68,12 @@ impl Fate {
     }
 }
 
+/// The address that an entry holds.
+fn address_of(saved: &SavedEntry) -> Option<String> {
+    let range: IpRange = saved.range.parse().ok()?;
+    Some(range.address_of_key(&saved.offset)?.to_string())
+}
+
 impl Undone<'_> {
     /// Whether every record is back, or would be.
     #[must_use]
@@ -105,28 +112,31 @@ impl Undone<'_> {
 
     fn rows(&self) -> impl Iterator<Item = Row<'_>> {
         let report = self.intent.report;
-        let entries = report.allocations.iter().zip(&self.intent.entries);
-        let entries = entries.map(|(saved, fate)| {
-            let range: Option<IpRange> = saved.range.parse().ok();
-            let address = range.and_then(|range| range.address_of_key(&saved.offset));
-            Row {
-                kind: "Allocation",
-                namespace: &saved.namespace,
-                name: &saved.pool,
-                offset: Some(&saved.offset),
-                address: address.map(|address| address.to_string()),
-                pod: saved.entry.get("podref").and_then(Value::as_str),
-                result: fate.name(),
-                reason: fate.reason(),
+        let mut of_reservations: HashMap<(&str, &str), String> = HashMap::new();
+        for saved in &report.allocations {
+            for name in &saved.reservations {
+                let address = address_of(saved);
+                of_reservations.extend(address.map(|it| ((&*saved.namespace, &**name), it)));
             }
+        }
+        let entries = report.allocations.iter().zip(&self.intent.entries);
+        let entries = entries.map(|(saved, fate)| Row {
+            kind: "Allocation",
+            namespace: &saved.namespace,
+            name: &saved.pool,
+            offset: Some(&saved.offset),
+            address: address_of(saved),
+            pod: saved.entry.get("podref").and_then(Value::as_str),
+            result: fate.name(),
+            reason: fate.reason(),
         });
         let reservations = report.reservations.iter().zip(&self.intent.reservations);
-        let reservations = reservations.map(|(saved, fate)| Row {
+        let reservations = reservations.map(move |(saved, fate)| Row {
             kind: "Reservation",
             namespace: saved.id().0,
             name: saved.id().1,
             offset: None,
-            address: None,
+            address: of_reservations.get(&saved.id()).cloned(),
             pod: saved.object.pointer("/spec/podref").and_then(Value::as_str),
             result: fate.name(),
             reason: fate.reason(),
