@@ -40,9 +40,10 @@ pub enum ConnectError {
         /// Why.
         reason: String,
     },
-    /// A credential plugin takes longer than there is time.
+    /// A credential plugin, or the file itself, takes longer than there is time.
     #[error(
-        "the credential plugin of {0} did not answer in time; run its command by hand to see why"
+        "{0} was not usable in time; if it names a credential plugin, that did not answer in time: \
+         run its command by hand to see why"
     )]
     Slow(String),
     /// The settings are readable but no client can be made of them.
