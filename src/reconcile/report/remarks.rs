@@ -26,7 +26,7 @@ impl Report<'_> {
         });
         let nothing = self.ids().next().is_none() && self.scope.is_narrow();
         let nothing =
-            nothing.then(|| "no record is in the scope of --namespace and --pool".to_owned());
+            nothing.then(|| "no record is in the scope of --namespace and --pool: they name where records are, not pods".to_owned());
         let unconfirmed = self.unconfirmed();
         let unconfirmed = (unconfirmed > 0).then(|| {
             format!("{unconfirmed} verdicts rest on one look at a pod; a live run looks again before it releases")
