@@ -81,8 +81,8 @@ END
     exec "${SHELL:-sh}"
 fi
 say 'What to try next:'
-printf '  %-52s  %s\n' \
+printf '  %-62s  %s\n' \
     'make demo-shell' 'this demo, and then a shell on its cluster' \
-    "cargo run -- --snapshot $example" 'the same report without any cluster' \
-    'cargo run -- --help' 'everything else' \
+    "cargo run --release -- --snapshot $example" 'the same report without any cluster' \
+    'cargo run --release -- --help' 'everything else' \
     'make test' 'all of this, checked'
