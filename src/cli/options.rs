@@ -63,7 +63,7 @@ pub(super) struct Options {
     #[arg(long, env = "IP_RECONCILER_SNAPSHOT", value_name = "FILE", value_delimiter = ',', num_args = 1.., conflicts_with_all = ["kubeconfig", "context"])]
     pub(super) snapshot: Vec<PathBuf>,
 
-    /// How to print the report.
+    /// How to print the report of a run or an undo.
     #[arg(
         short,
         long,
