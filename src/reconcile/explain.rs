@@ -302,17 +302,21 @@ fn advice(verdict: &Verdict<'_>) -> &'static str {
         Verdict::Malformed(_) => {
             "look at the object and correct it, or delete it if nothing uses the address"
         }
-        Verdict::Unowned => "set podref to NAMESPACE/NAME, or remove the record if nothing uses it",
+        Verdict::Unowned => {
+            "set podref to NAMESPACE/NAME, or free it if nothing uses it: ip-reconciler release ADDRESS"
+        }
         Verdict::Protected(_) => "remove the annotation, if the address is no longer to be kept",
         Verdict::UsedByAnother(_) => {
-            "restart one of the two pods: each then gets an address of its own"
+            "delete one of the two pods: it then gets an address of its own"
         }
         // The verdict says it already.
         Verdict::HeldUnreachable { .. } => "",
-        Verdict::WithinGrace { .. } => "wait for --grace, or run once with --grace 0s",
+        Verdict::WithinGrace { .. } => {
+            "wait for --grace, or free it alone: ip-reconciler release ADDRESS"
+        }
         Verdict::Terminating => "wait: the kubelet calls DEL when the containers have ended",
         Verdict::InUse(_) => "delete the pod, if the address is to be free",
-        Verdict::StatusUnreadable(_) => "correct the pod's network status, or restart the pod",
+        Verdict::StatusUnreadable(_) => "correct the pod's network status, or delete the pod",
         Verdict::Starting => "wait until Multus has written the pod's network status",
         Verdict::UnreachableTooLong(_)
         | Verdict::NodeOutOfService(_)

@@ -44,5 +44,8 @@ async fn a_held_address_is_explained_and_nothing_is_written() {
     }
     let orphan = explain("10.0.0.6").await;
     assert!(orphan.contains("PodGone"), "{orphan}");
+    let waits = reconciler(&kubeconfig).args(["explain", "10.0.0.6", "--grace", "2m"]);
+    let waits = waits.output().await.expect(0).stdout;
+    assert!(waits.contains("free it alone"), "{waits}");
     assert!(proxy.writes().is_empty(), "{:#?}", proxy.writes());
 }
