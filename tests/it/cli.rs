@@ -151,6 +151,12 @@ async fn a_file_that_is_no_complete_dump_is_refused() {
         1,
         "cannot read /nonexistent/dump.yaml: No such file or directory",
     );
+    let nothing = offline().args(["--snapshot", "-"]).stdin("");
+    assert_says(
+        &nothing.output().await,
+        1,
+        "standard input: the file is empty",
+    );
     let folder = folder.path().display().to_string();
     assert_says(
         &offline().args(["--snapshot", &folder]).output().await,

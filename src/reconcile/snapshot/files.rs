@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -26,7 +27,7 @@ const MAX_FILE: u64 = 1 << 30;
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// It cannot be read at all.
-    #[error("cannot read {path}: {source}", path = .path.display())]
+    #[error("cannot read {path}: {source}", path = shown(.path))]
     Io {
         /// Which file.
         path: PathBuf,
@@ -34,7 +35,7 @@ pub enum FileError {
         source: std::io::Error,
     },
     /// It is not what `kubectl get` prints.
-    #[error("{path}: {reason}", path = .path.display())]
+    #[error("{path}: {reason}", path = shown(.path))]
     Content {
         /// Which file.
         path: PathBuf,
@@ -47,6 +48,15 @@ pub enum FileError {
          said. Dump all of it: kubectl get ippools,overlappingrangeipreservations,nodes,pods -A -o yaml"
     )]
     Absent(&'static str),
+}
+
+/// The file's name, as it is told to a person.
+fn shown(path: &Path) -> Cow<'_, str> {
+    if path.as_os_str() == "-" {
+        "standard input".into()
+    } else {
+        path.to_string_lossy()
+    }
 }
 
 /// The kinds that a snapshot is made of; others are only skipped over.
