@@ -152,6 +152,7 @@ fn in_cluster(target: &Target) -> Result<(String, Config), ConnectError> {
 pub fn kubeconfig_problem(error: &KubeconfigError) -> String {
     match error {
         KubeconfigError::Parse(_) => "it is no kubeconfig in YAML or JSON".to_owned(),
+        KubeconfigError::LoadContext(name) => format!("it has no context {name:?}"),
         other => other.to_string(),
     }
 }

@@ -318,7 +318,7 @@ async fn a_cluster_that_cannot_be_used_is_named() {
         .args(["--context", "nowhere"])
         .output()
         .await;
-    assert_says(&run, 1, "nowhere");
+    assert_says(&run, 1, "it has no context \"nowhere\"");
 }
 
 fn show(path: &Path) -> String {
