@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::own::{is_of, own_entry, recorded};
 use super::pools::Change;
+use super::turn::Turn;
 use super::{Kubernetes, claims::Claim};
 use crate::allocate::Window;
 use crate::client::{CallError, Cause};
@@ -42,7 +43,7 @@ pub(super) async fn acquire(
         .window
         .as_ref()
         .map_err(|reason| Error::Exhausted(reason.clone()))?;
-    let (_turn, before) = if let Some(turn) = store.turn_now(&pool_id) {
+    let (turn, before) = if let Some(turn) = store.turn_now(&pool_id) {
         (turn, None)
     } else {
         let found = store.read_pool(&pool_id).await?;
@@ -50,7 +51,10 @@ pub(super) async fn acquire(
         (store.turn(&pool_id).await, Some(before))
     };
     // Boxed, or it would be a part of each future that leads here.
-    Box::pin(settle(store, range, window, attachment, avoid, before)).await
+    Box::pin(settle(
+        store, range, window, attachment, avoid, before, turn,
+    ))
+    .await
 }
 
 /// Tries until an address is the attachment's, or cannot be.
@@ -64,6 +68,7 @@ async fn settle(
     attachment: &Attachment,
     avoid: &BTreeSet<IpAddr>,
     mut before: Option<BTreeSet<Box<str>>>,
+    mut turn: Turn,
 ) -> Result<Acquired, Error> {
     let pool_id = store.pool_id(range);
     // What others have, and which of it this call has tried to get: an entry of this attachment
@@ -94,7 +99,7 @@ async fn settle(
             let address = choose(window, &found, avoid, &unavailable, conflicts)?;
             (
                 address,
-                take(store, range, &found.pool, address, attachment).await?,
+                take(store, range, &found.pool, address, attachment, &mut turn).await?,
             )
         };
         let reason = match attempt {
@@ -199,13 +204,14 @@ fn choose(
     }
 }
 
-/// Claims and records a free address.
+/// Claims and records a free address; the turn ends when it is recorded.
 async fn take(
     store: &Kubernetes,
     range: &Range<'_>,
     pool: &Pool,
     address: IpAddr,
     attachment: &Attachment,
+    turn: &mut Turn,
 ) -> Result<Attempt, Error> {
     let claim = match range.overlap {
         Overlap::Ignored => None,
@@ -224,7 +230,10 @@ async fn take(
     let recorded = record(store, pool, &key, attachment).await;
     match (recorded, claim) {
         (Ok(None), None) => Ok(Attempt::Done),
-        (Ok(None), Some(claim)) => confirm(store, pool, &key, &claim, attachment).await,
+        (Ok(None), Some(claim)) => {
+            turn.end();
+            confirm(store, pool, &key, &claim, attachment).await
+        }
         (Ok(Some(holder)), claim) => {
             give_back(store, claim.as_ref()).await;
             Ok(Attempt::Lost(holder))

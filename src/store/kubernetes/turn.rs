@@ -53,6 +53,14 @@ impl Turn {
         Self(Some(file))
     }
 
+    /// Lets the next process have its turn.
+    pub(super) fn end(&mut self) {
+        if let Some(file) = self.0.take() {
+            // Closing the file would do, but for a copy of it in the child of a caller.
+            let _ = file.unlock();
+        }
+    }
+
     /// Whether it was waited for in vain.
     #[cfg(test)]
     fn is_without(&self) -> bool {
@@ -62,10 +70,7 @@ impl Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        if let Some(file) = &self.0 {
-            // Closing the file would do, but for a copy of it in the child of a caller.
-            let _ = file.unlock();
-        }
+        self.end();
     }
 }
 
