@@ -61,10 +61,14 @@ impl Turn {
         }
     }
 
-    /// Whether it was waited for in vain.
-    #[cfg(test)]
-    fn is_without(&self) -> bool {
-        self.0.is_none()
+    /// No turn: for what needs none any more.
+    pub(super) fn none() -> Self {
+        Self(None)
+    }
+
+    /// Whether it is had, and not only done without.
+    pub(super) fn is_held(&self) -> bool {
+        self.0.is_some()
     }
 }
 
@@ -100,13 +104,13 @@ mod tests {
         };
         let wait = |millis| Turn::wait(folder.path(), &pool, Duration::from_millis(millis));
         let first = wait(1000).await;
-        assert!(!first.is_without());
-        assert!(wait(50).await.is_without());
+        assert!(first.is_held());
+        assert!(!wait(50).await.is_held());
         assert!(Turn::now(folder.path(), &pool).is_none());
         drop(first);
-        assert!(!wait(5000).await.is_without());
-        assert!(!Turn::now(folder.path(), &pool).unwrap().is_without());
+        assert!(wait(5000).await.is_held());
+        assert!(Turn::now(folder.path(), &pool).unwrap().is_held());
         let nowhere = Turn::wait(Path::new("/proc/none"), &pool, Duration::from_secs(1)).await;
-        assert!(nowhere.is_without());
+        assert!(!nowhere.is_held());
     }
 }
