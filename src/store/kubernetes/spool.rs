@@ -145,9 +145,12 @@ impl Taken {
 }
 
 impl Drop for Taken {
-    /// Without an answer it may be withdrawn again.
+    /// Without an answer it may be withdrawn again, if there is somebody to do that.
     fn drop(&mut self) {
-        if !self.taken.with_extension(ANSWER).exists() {
+        if !self.is_wanted() {
+            remove(&self.taken);
+            remove(&self.taken.with_extension(ANSWER));
+        } else if !self.taken.with_extension(ANSWER).exists() {
             let _ = fs::rename(&self.taken, self.taken.with_extension(WAITING));
         }
     }
@@ -246,7 +249,10 @@ mod tests {
         let Request { waiting, lock } = &request;
         lock.unlock().unwrap();
         assert!(!taken.is_wanted());
-        taken.answer("10.0.0.1".parse().unwrap()).unwrap();
+        drop(taken);
+        assert_eq!(files(folder.path()), 0);
+        fs::write(waiting.with_extension(TAKEN), "{}").unwrap();
+        fs::write(waiting.with_extension(ANSWER), "10.0.0.1").unwrap();
         fs::write(waiting.with_file_name("7-7.request"), "{}").unwrap();
         fs::write(waiting.with_file_name("7-8.part"), "").unwrap();
         assert_eq!(files(folder.path()), 4);
