@@ -102,6 +102,12 @@ impl Client {
         self.inner.default_namespace()
     }
 
+    /// The server's address.
+    #[must_use]
+    pub fn server(&self) -> &str {
+        &self.server
+    }
+
     /// When every call has ended.
     #[must_use]
     pub fn deadline(&self) -> Instant {

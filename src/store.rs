@@ -9,11 +9,13 @@ pub mod kubernetes;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::config::RangeConfig;
 use crate::ip::IpRange;
 
 /// For whom an address is allocated.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attachment {
     /// The name of the CNI network, which is not that of its ranges.
     pub network: String,

@@ -5,11 +5,14 @@
 //! key is free, whatever else guards the patch.
 
 mod acquire;
+mod batch;
 mod claims;
 mod own;
 mod pools;
 mod release;
+mod settle;
 mod slices;
+mod spool;
 mod turn;
 
 use std::collections::BTreeSet;

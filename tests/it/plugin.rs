@@ -12,6 +12,7 @@ mod refusals;
 mod restarts;
 mod rights;
 mod slices;
+mod together;
 
 use serde_json::{Value, json};
 

@@ -1,33 +1,24 @@
-//! I/O: ADD for one range: choose, claim, record, confirm.
+//! I/O: ADD for one range: in turn, and together with others that wait for theirs.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::time::Duration;
 
-use serde_json::{Value, json};
+use tokio::time::Instant;
 
-use super::own::{is_of, own_entry, recorded};
-use super::pools::Change;
-use super::{Kubernetes, claims::Claim};
-use crate::allocate::Window;
-use crate::client::{CallError, Cause};
-use crate::record::{Entry, ObjectId, Pool, PoolObject};
-use crate::retry;
+use super::Kubernetes;
+use super::batch::{Wanted, lead};
+use super::own::recorded;
+use super::settle::settle;
+use super::spool::{Request, Taken, Wish};
+use super::turn::Turn;
+use crate::record::ObjectId;
 use crate::store::{Acquired, Attachment, Error, Overlap, Range};
 
-/// By how many addresses the choice grows with each conflict, and how far: many at once then
-/// choose differently, and addresses stay compact.
-const SPREAD_STEP: usize = 4;
-const MAX_SPREAD: usize = 96;
-
-/// How one attempt to get an address ended.
-enum Attempt {
-    /// It is recorded, and the claim is ours.
-    Done,
-    /// Somebody else has it.
-    Lost(String),
-    /// Something changed meanwhile: another look tells whose it is.
-    Again(String),
-}
+/// For how many others a process allocates at once: one patch, and one answer, of bounded size.
+const MAX_BATCH: usize = 100;
+/// The pause between two looks for an answer.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Allocates an address, or finds the one that the attachment has.
 pub(super) async fn acquire(
@@ -42,353 +33,125 @@ pub(super) async fn acquire(
         .window
         .as_ref()
         .map_err(|reason| Error::Exhausted(reason.clone()))?;
-    let (_turn, before) = if let Some(turn) = store.turn_now(&pool_id) {
-        (turn, None)
-    } else {
+    let (mut turn, mut before) = (store.turn_now(&pool_id), None);
+    let mut given = None;
+    if turn.is_none() {
         let found = store.read_pool(&pool_id).await?;
-        let before = recorded(found.as_ref(), attachment);
-        (store.turn(&pool_id).await, Some(before))
-    };
-    // Boxed, or it would be a part of each future that leads here.
-    Box::pin(settle(store, range, window, attachment, avoid, before)).await
-}
-
-/// Tries until an address is the attachment's, or cannot be.
-///
-/// What the pod had `before` may be taken over. What came since is that of a container after this
-/// call's, on which the runtime has given up without this process being told.
-async fn settle(
-    store: &Kubernetes,
-    range: &Range<'_>,
-    window: &Window,
-    attachment: &Attachment,
-    avoid: &BTreeSet<IpAddr>,
-    mut before: Option<BTreeSet<Box<str>>>,
-) -> Result<Acquired, Error> {
-    let pool_id = store.pool_id(range);
-    // What others have, and which of it this call has tried to get: an entry of this attachment
-    // whose address another pod has claimed is of no use to it.
-    let mut unavailable = BTreeSet::new();
-    let mut lost = BTreeSet::new();
-    let mut conflicts: usize = 0;
-    let mut pauses = retry::pauses(retry::Patience::UntilTheDeadline);
-    loop {
-        let found = store.read_pool(&pool_id).await?;
-        let before = before.get_or_insert_with(|| recorded(found.as_ref(), attachment));
-        let Some(found) = found else {
-            store
-                .create_pool(&pool_id, &range.config.range.to_string())
-                .await?;
-            // It is there now, or somebody takes it away again and again.
-            tokio::time::sleep(pauses.next().unwrap_or_default()).await;
-            continue;
-        };
-        check_range(&found.pool, range)?;
-        let own = own_entry(&found, window, attachment, avoid, &lost);
-        let was_held = own.is_some();
-        let (address, attempt) = if let Some((entry, address)) = own {
-            refuse_later(entry, address, attachment, before)?;
-            let attempt = take_over(store, range, &found.pool, entry, address, attachment).await?;
-            (address, attempt)
-        } else {
-            let address = choose(window, &found, avoid, &unavailable, conflicts)?;
-            (
+        let known = recorded(found.as_ref(), attachment);
+        let request = known
+            .is_empty()
+            .then(|| ask(store, range, attachment, avoid));
+        before = Some(known);
+        match wait(store, &pool_id, request.flatten()).await? {
+            Waited::Turn(had) => turn = Some(had),
+            Waited::Answered(address) => given = Some(address),
+        }
+    }
+    let mut turn = turn.unwrap_or_else(Turn::none);
+    if turn.is_held() {
+        let others = Taken::all(
+            &store.lock_folder,
+            &pool_id,
+            &source(store, range),
+            MAX_BATCH,
+        );
+        if !others.is_empty() {
+            let own = Wanted { attachment, avoid };
+            given = Box::pin(lead(store, range, window, own, others)).await;
+        }
+    }
+    if let Some(address) = given {
+        turn.end();
+        if is_protected(store, range, address, attachment).await {
+            return Ok(Acquired {
                 address,
-                take(store, range, &found.pool, address, attachment).await?,
-            )
-        };
-        let reason = match attempt {
-            Attempt::Done => return Ok(Acquired { address, was_held }),
-            Attempt::Again(reason) => reason,
-            Attempt::Lost(reason) => {
-                conflicts = conflicts.saturating_add(1);
-                unavailable.insert(address);
-                lost.insert(address);
-                if range.overlap == Overlap::Protected {
-                    unavailable.extend(store.claimed(range.network).await?);
-                }
-                reason
-            }
-        };
-        tracing::debug!(%address, reason, "Not given");
-        match pauses.next() {
-            Some(pause) => tokio::time::sleep(pause).await,
-            None => {
-                return Err(Error::Contended {
-                    pool: pool_id.to_string(),
-                    last: reason,
-                });
-            }
+                was_held: false,
+            });
         }
     }
+    // Boxed, or it would be a part of each future that leads here.
+    Box::pin(settle(
+        store, range, window, attachment, avoid, before, turn,
+    ))
+    .await
 }
 
-/// The container that runs now keeps its address: a DEL of this call's one would free it.
-fn refuse_later(
-    entry: &Entry,
-    address: IpAddr,
+/// How the wait for the turn ended.
+enum Waited {
+    /// It is this process's turn, or it goes on without.
+    Turn(Turn),
+    /// Another process has done what was asked for.
+    Answered(IpAddr),
+}
+
+/// Asks whoever has the turn; without it this process does it alone.
+fn ask(
+    store: &Kubernetes,
+    range: &Range<'_>,
     attachment: &Attachment,
-    before: &BTreeSet<Box<str>>,
-) -> Result<(), Error> {
-    let is_later =
-        !before.contains(&entry.raw) && !is_of(entry, &attachment.container, &attachment.interface);
-    if is_later {
-        return Err(Error::Mismatch(format!(
-            "{} has got {address} for another container since this call began",
-            attachment.podref
-        )));
-    }
-    Ok(())
-}
-
-/// A pool of this name for another range would give the keys another meaning.
-fn check_range(pool: &Pool, range: &Range<'_>) -> Result<(), Error> {
-    match &pool.range {
-        Ok(recorded) if *recorded == range.config.range => Ok(()),
-        _ => Err(Error::Mismatch(format!(
-            "pool {} is for the range {:?}, not {}",
-            pool.id, pool.range_text, range.config.range
-        ))),
-    }
-}
-
-/// What is recorded of an attachment.
-fn entry_of(attachment: &Attachment) -> Value {
-    let Attachment {
-        container,
-        interface,
-        podref,
-        pod_uid,
-        node,
-        network: _,
-    } = attachment;
-    let mut owner = json!({ "id": container });
-    for (member, value) in [("poduid", pod_uid), ("nodename", node)] {
-        if let Some(value) = value {
-            owner[member] = json!(value);
-        }
-    }
-    json!({"id": container, "podref": podref, "ifname": interface, "owner": owner})
-}
-
-/// The lowest free address. The first conflict only shows what other ranges have taken; after more of
-/// them it is one of the lowest, so that many at once part ways.
-fn choose(
-    window: &Window,
-    found: &PoolObject,
     avoid: &BTreeSet<IpAddr>,
-    lost: &BTreeSet<IpAddr>,
-    conflicts: usize,
-) -> Result<IpAddr, Error> {
-    let recorded = found
-        .entries
-        .iter()
-        .filter_map(|entry| entry.address.as_ref().ok().copied());
-    let taken: BTreeSet<IpAddr> = recorded
-        .chain(avoid.iter().copied())
-        .chain(lost.iter().copied())
-        .collect();
-    let contended = conflicts.saturating_sub(1);
-    let spread = contended.saturating_mul(SPREAD_STEP).min(MAX_SPREAD);
-    let free: Vec<IpAddr> = window.free(&taken).take(spread.saturating_add(1)).collect();
-    match free.get(retry::random_below(free.len())) {
-        Some(address) => Ok(*address),
-        None => window
-            .lowest(&taken)
-            .map_err(|full| Error::Exhausted(full.to_string())),
-    }
-}
-
-/// Claims and records a free address.
-async fn take(
-    store: &Kubernetes,
-    range: &Range<'_>,
-    pool: &Pool,
-    address: IpAddr,
-    attachment: &Attachment,
-) -> Result<Attempt, Error> {
-    let claim = match range.overlap {
-        Overlap::Ignored => None,
-        Overlap::Protected => match claim(store, range, pool, address, attachment).await? {
-            Ok(claim) => Some(claim),
-            Err(holder) => return Ok(Attempt::Lost(holder)),
-        },
+) -> Option<Request> {
+    let wish = Wish {
+        from: source(store, range),
+        attachment: attachment.clone(),
+        avoid: avoid.clone(),
     };
-    let Some(offset) = range.config.range.offset_of(address) else {
-        return Err(Error::Mismatch(format!(
-            "{address} is outside of {}",
-            range.config.range
-        )));
+    let filed = Request::file(&store.lock_folder, &store.pool_id(range), &wish);
+    filed
+        .inspect_err(|error| tracing::debug!(%error, "No request could be filed"))
+        .ok()
+}
+
+/// What has to be the same for two processes to get addresses from one of them.
+fn source(store: &Kubernetes, range: &Range<'_>) -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    format!("{version} {} {range:?}", store.client.server())
+}
+
+/// Waits for the turn, or for what was asked for.
+///
+/// A request that was taken binds: whoever has it may be recording an address this moment, and would
+/// take it back from a process that has gone.
+async fn wait(
+    store: &Kubernetes,
+    pool: &ObjectId,
+    request: Option<Request>,
+) -> Result<Waited, Error> {
+    let turn = store.turn(pool).await;
+    let Some(request) = request else {
+        return Ok(Waited::Turn(turn));
     };
-    let key = offset.to_string();
-    let recorded = record(store, pool, &key, attachment).await;
-    match (recorded, claim) {
-        (Ok(None), None) => Ok(Attempt::Done),
-        (Ok(None), Some(claim)) => confirm(store, pool, &key, &claim, attachment).await,
-        (Ok(Some(holder)), claim) => {
-            give_back(store, claim.as_ref()).await;
-            Ok(Attempt::Lost(holder))
-        }
-        (Err(error), claim) => {
-            take_back(store, &pool.id, &key, attachment).await;
-            give_back(store, claim.as_ref()).await;
-            Err(error.into())
-        }
-    }
-}
-
-/// Makes the claim, or finds one that an earlier attempt of the same attachment left; otherwise
-/// says who has it.
-async fn claim(
-    store: &Kubernetes,
-    range: &Range<'_>,
-    pool: &Pool,
-    address: IpAddr,
-    attachment: &Attachment,
-) -> Result<Result<Claim, String>, Error> {
-    let id = store.reservation_id(range, address);
-    if let Some(claim) = store.claim(&id, &pool.id, attachment).await? {
-        return Ok(Ok(claim));
-    }
-    match store.read_claim(&id).await? {
-        None => Ok(Err(format!("reservation {id} came and went"))),
-        Some(found) if found.is_of(attachment) && !found.may_run_elsewhere(attachment) => {
-            match store.renew(&found, &pool.id, attachment).await {
-                Ok(claim) => Ok(Ok(claim)),
-                Err(error) if error.cause.is_conflict() => Ok(Err(error.to_string())),
-                Err(error) => Err(error.into()),
-            }
-        }
-        Some(found) => Ok(Err(format!("reservation {id} belongs to {}", found.podref))),
-    }
-}
-
-/// Records the entry under a key that is free; otherwise says who has it.
-async fn record(
-    store: &Kubernetes,
-    pool: &Pool,
-    key: &str,
-    attachment: &Attachment,
-) -> Result<Option<String>, CallError> {
-    let mut pauses = retry::pauses(retry::Patience::UntilTheDeadline);
     loop {
-        let change = Change::Add(key, entry_of(attachment));
-        let Err(error) = store.change(pool, change).await else {
-            return Ok(None);
-        };
-        // A test failed, or others changed the pool faster than the server could follow.
-        let is_contended = error.cause.is_conflict() || matches!(error.cause, Cause::Silent { .. });
-        if !is_contended {
-            return Err(error);
+        if let Some(address) = request.answer() {
+            return Ok(Waited::Answered(address));
         }
-        let now = store.read_pool(&pool.id).await?;
-        let Some(now) = now.filter(|now| now.pool.range_text == pool.range_text) else {
-            return Ok(Some(format!("pool {} was replaced", pool.id)));
-        };
-        if let Some(entry) = now.entries.iter().find(|entry| *entry.key == *key) {
-            let ours = is_of(entry, &attachment.container, &attachment.interface);
-            return Ok((!ours).then(|| format!("pool {} records it for another", pool.id)));
+        // With the turn: whoever had it has ended without an answer.
+        if turn.is_held() || request.withdraw() {
+            return Ok(Waited::Turn(turn));
         }
-        match pauses.next() {
-            Some(pause) => tokio::time::sleep(pause).await,
-            None => return Err(error),
+        if Instant::now() >= store.client.deadline() {
+            return Err(Error::Contended {
+                pool: pool.to_string(),
+                last: "another process of this node was at it, and has not answered".to_owned(),
+            });
         }
+        tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 
-/// Reads the claim again: the Go program's DEL deletes reservations by name, whoever owns them.
-async fn confirm(
-    store: &Kubernetes,
-    pool: &Pool,
-    key: &str,
-    claim: &Claim,
-    attachment: &Attachment,
-) -> Result<Attempt, Error> {
-    let mut held = store.read_claim(&claim.id).await;
-    if matches!(held, Ok(None)) {
-        held = store.claim(&claim.id, &pool.id, attachment).await;
-    }
-    match held {
-        Ok(Some(now)) if now.is_of(attachment) => Ok(Attempt::Done),
-        Ok(_) => {
-            take_back(store, &pool.id, key, attachment).await;
-            Ok(Attempt::Lost(format!(
-                "reservation {} was taken by another",
-                claim.id
-            )))
-        }
-        Err(error) => {
-            take_back(store, &pool.id, key, attachment).await;
-            give_back(store, Some(claim)).await;
-            Err(error.into())
-        }
-    }
-}
-
-/// Makes an entry of the same attachment ours, with its claim.
-async fn take_over(
+/// Whether the claim of an address that was recorded for the attachment is there: the Go program's
+/// DEL deletes reservations by name, whoever owns them.
+async fn is_protected(
     store: &Kubernetes,
     range: &Range<'_>,
-    pool: &Pool,
-    entry: &Entry,
     address: IpAddr,
     attachment: &Attachment,
-) -> Result<Attempt, Error> {
-    if range.overlap == Overlap::Protected {
-        // The claim first: without it the address may be somebody else's by now.
-        let id = store.reservation_id(range, address);
-        match store.read_claim(&id).await? {
-            None if store.claim(&id, &pool.id, attachment).await?.is_some() => {}
-            None => return Ok(Attempt::Again(format!("reservation {id} was just made"))),
-            Some(found) if found.may_be_of(attachment) => {
-                match store.renew(&found, &pool.id, attachment).await {
-                    Ok(_) => {}
-                    Err(error) if error.cause.is_conflict() => {
-                        return Ok(Attempt::Again(error.to_string()));
-                    }
-                    Err(error) => return Err(error.into()),
-                }
-            }
-            Some(found) => {
-                let holder = found.podref;
-                return Ok(Attempt::Lost(format!(
-                    "reservation {id} belongs to {holder}"
-                )));
-            }
-        }
+) -> bool {
+    if range.overlap == Overlap::Ignored {
+        return true;
     }
-    let new = entry_of(attachment);
-    if serde_json::from_str::<Value>(&entry.raw).is_ok_and(|old| old == new) {
-        return Ok(Attempt::Done);
-    }
-    match store.change(pool, Change::Replace(entry, new)).await {
-        Ok(()) => Ok(Attempt::Done),
-        Err(error) if error.cause.is_conflict() => Ok(Attempt::Again(error.to_string())),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// After a failure: takes the entry out again if it was recorded all the same.
-async fn take_back(store: &Kubernetes, pool: &ObjectId, key: &str, attachment: &Attachment) {
-    let store = &store.for_taking_back();
-    let Ok(Some(now)) = store.read_pool(pool).await else {
-        return;
-    };
-    let ours = now.entries.iter().find(|entry| {
-        *entry.key == *key && is_of(entry, &attachment.container, &attachment.interface)
-    });
-    if let Some(entry) = ours
-        && let Err(error) = store.change(&now.pool, Change::Remove(entry)).await
-    {
-        tracing::warn!(%pool, key, %error, "An entry is left for the reconciler");
-    }
-}
-
-/// After a failure: deletes the claim again.
-async fn give_back(store: &Kubernetes, claim: Option<&Claim>) {
-    if let Some(claim) = claim
-        && let Err(error) = store.for_taking_back().drop_claim(claim).await
-    {
-        tracing::warn!(reservation = %claim.id, %error, "A claim is left for the reconciler");
-    }
+    let claim = store
+        .read_claim(&store.reservation_id(range, address))
+        .await;
+    matches!(claim, Ok(Some(claim)) if claim.is_of(attachment))
 }

@@ -31,7 +31,8 @@ fn fits(entry: &Entry, interface: &str) -> bool {
     recorded.is_none_or(|name| name == interface)
 }
 
-fn is_for(entry: &Entry, podref: &str) -> bool {
+/// Whether an entry is of a pod.
+pub(super) fn is_for(entry: &Entry, podref: &str) -> bool {
     match &entry.owner.pod {
         Some(pod) => pod.to_string() == podref,
         // It names no pod that Kubernetes could have.

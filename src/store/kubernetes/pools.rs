@@ -56,6 +56,15 @@ impl Kubernetes {
 
     /// Changes one key of a pool, if it and the range are still as they were read.
     pub(super) async fn change(&self, pool: &Pool, change: Change<'_>) -> Result<(), CallError> {
+        self.change_all(pool, vec![change]).await
+    }
+
+    /// Makes all of these changes, or none.
+    pub(super) async fn change_all(
+        &self,
+        pool: &Pool,
+        changes: Vec<Change<'_>>,
+    ) -> Result<(), CallError> {
         let object = pool.id.to_string();
         let call = Call {
             verb: "patch",
@@ -67,41 +76,30 @@ impl Kubernetes {
         let judged = |entry: &Entry| {
             serde_json::from_str::<Value>(&entry.raw).map_err(|error| call.unreadable(error))
         };
-        let range = test(
-            PointerBuf::from_tokens(["spec", "range"]),
-            Value::from(&*pool.range_text),
-        );
-        let operations = match change {
-            Change::Add(key, value) => {
-                let path = at(key);
-                // The API server lets a test for null pass where the member is missing.
-                let free = test(path.clone(), Value::Null);
-                [
-                    range,
-                    free,
-                    PatchOperation::Add(AddOperation { path, value }),
-                ]
-            }
-            Change::Replace(entry, value) => {
-                let path = at(&entry.key);
-                let unchanged = test(path.clone(), judged(entry)?);
-                [
-                    range,
-                    unchanged,
-                    PatchOperation::Replace(ReplaceOperation { path, value }),
-                ]
-            }
-            Change::Remove(entry) => {
-                let path = at(&entry.key);
-                let unchanged = test(path.clone(), judged(entry)?);
-                [
-                    range,
-                    unchanged,
-                    PatchOperation::Remove(RemoveOperation { path }),
-                ]
-            }
-        };
-        let patch = kube::api::Patch::Json::<()>(Patch(operations.to_vec()));
+        let range = PointerBuf::from_tokens(["spec", "range"]);
+        let mut operations = vec![test(range, Value::from(&*pool.range_text))];
+        for change in changes {
+            operations.extend(match change {
+                Change::Add(key, value) => {
+                    let path = at(key);
+                    // The API server lets a test for null pass where the member is missing.
+                    let free = test(path.clone(), Value::Null);
+                    [free, PatchOperation::Add(AddOperation { path, value })]
+                }
+                Change::Replace(entry, value) => {
+                    let path = at(&entry.key);
+                    let unchanged = test(path.clone(), judged(entry)?);
+                    let replace = ReplaceOperation { path, value };
+                    [unchanged, PatchOperation::Replace(replace)]
+                }
+                Change::Remove(entry) => {
+                    let path = at(&entry.key);
+                    let unchanged = test(path.clone(), judged(entry)?);
+                    [unchanged, PatchOperation::Remove(RemoveOperation { path })]
+                }
+            });
+        }
+        let patch = kube::api::Patch::Json::<()>(Patch(operations));
         let request = Request::new(IPPool::url_path(&(), Some(&self.namespace))).patch(
             &pool.id.name,
             &PatchParams::default(),

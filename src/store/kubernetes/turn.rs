@@ -53,19 +53,28 @@ impl Turn {
         Self(Some(file))
     }
 
-    /// Whether it was waited for in vain.
-    #[cfg(test)]
-    fn is_without(&self) -> bool {
-        self.0.is_none()
+    /// Lets the next process have its turn.
+    pub(super) fn end(&mut self) {
+        if let Some(file) = self.0.take() {
+            // Closing the file would do, but for a copy of it in the child of a caller.
+            let _ = file.unlock();
+        }
+    }
+
+    /// No turn: for what needs none any more.
+    pub(super) fn none() -> Self {
+        Self(None)
+    }
+
+    /// Whether it is had, and not only done without.
+    pub(super) fn is_held(&self) -> bool {
+        self.0.is_some()
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        if let Some(file) = &self.0 {
-            // Closing the file would do, but for a copy of it in the child of a caller.
-            let _ = file.unlock();
-        }
+        self.end();
     }
 }
 
@@ -95,13 +104,13 @@ mod tests {
         };
         let wait = |millis| Turn::wait(folder.path(), &pool, Duration::from_millis(millis));
         let first = wait(1000).await;
-        assert!(!first.is_without());
-        assert!(wait(50).await.is_without());
+        assert!(first.is_held());
+        assert!(!wait(50).await.is_held());
         assert!(Turn::now(folder.path(), &pool).is_none());
         drop(first);
-        assert!(!wait(5000).await.is_without());
-        assert!(!Turn::now(folder.path(), &pool).unwrap().is_without());
+        assert!(wait(5000).await.is_held());
+        assert!(Turn::now(folder.path(), &pool).unwrap().is_held());
         let nowhere = Turn::wait(Path::new("/proc/none"), &pool, Duration::from_secs(1)).await;
-        assert!(nowhere.is_without());
+        assert!(!nowhere.is_held());
     }
 }

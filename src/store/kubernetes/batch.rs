@@ -1,0 +1,255 @@
+//! I/O: addresses for several attachments of one node at once: one look at the pool, their claims
+//! side by side, one patch.
+//!
+//! Only what is simple is done here: new addresses for attachments of which the pool records
+//! nothing. Whoever gets none tries alone, and finds what was claimed or recorded for it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use futures::StreamExt;
+
+use super::own::{is_for, is_of};
+use super::pools::Change;
+use super::settle::{check_range, entry_of, give_back, take_back};
+use super::spool::Taken;
+use super::{Kubernetes, claims::Claim};
+use crate::allocate::Window;
+use crate::record::{Pool, PoolObject};
+use crate::retry;
+use crate::store::{Attachment, Overlap, Range};
+
+/// How many claims are made side by side: each takes a connection.
+const SIDE_BY_SIDE: usize = 8;
+/// How often addresses are chosen for those whose address another has claimed.
+const ROUNDS: usize = 3;
+/// How often a patch is tried that fails because others changed the pool.
+const TRIES: usize = 4;
+
+/// Somebody who wants an address.
+pub(super) struct Wanted<'a> {
+    pub(super) attachment: &'a Attachment,
+    /// Which it has already.
+    pub(super) avoid: &'a BTreeSet<IpAddr>,
+}
+
+/// An address that was chosen for somebody.
+struct Chosen {
+    /// Index of who wants it.
+    by: usize,
+    address: IpAddr,
+    key: String,
+    claim: Option<Claim>,
+}
+
+/// Does for others what they wait for, together with the own attachment, which gets its address back
+/// if it got one here.
+///
+/// Only who has the turn may do this, and keeps it until the end: who waits goes on alone once the
+/// turn is free.
+pub(super) async fn lead(
+    store: &Kubernetes,
+    range: &Range<'_>,
+    window: &Window,
+    own: Wanted<'_>,
+    others: Vec<Taken>,
+) -> Option<IpAddr> {
+    let pool_id = store.pool_id(range);
+    let found = store.read_pool(&pool_id).await.ok()??;
+    check_range(&found.pool, range).ok()?;
+    let asked = others.iter().map(|other| Wanted {
+        attachment: &other.wish.attachment,
+        avoid: &other.wish.avoid,
+    });
+    let wanted: Vec<Wanted<'_>> = std::iter::once(own).chain(asked).collect();
+    let chosen = claim_all(store, range, window, &found, &wanted).await;
+    let chosen = record_all(store, &found.pool, chosen, &wanted).await;
+    let mut by_index: BTreeMap<usize, Chosen> =
+        chosen.into_iter().map(|one| (one.by, one)).collect();
+    let own = by_index.remove(&0).map(|chosen| chosen.address);
+    let mut left = Vec::new();
+    for (index, other) in (1..).zip(others) {
+        // Whoever is not served here is dropped, and so may go on alone.
+        let Some(chosen) = by_index.remove(&index) else {
+            continue;
+        };
+        if !other.is_wanted() {
+            left.push((chosen, other));
+        } else if let Err(error) = other.answer(chosen.address) {
+            tracing::debug!(%error, "No answer could be written");
+        }
+    }
+    // Their processes are gone, and nobody else knows of these addresses.
+    let recorded = left.iter();
+    let recorded = recorded.map(|(chosen, other)| (&*chosen.key, &other.wish.attachment));
+    let recorded: Vec<(&str, &Attachment)> = recorded.collect();
+    take_back(store, &pool_id, &recorded).await;
+    let given: Vec<&Chosen> = left.iter().map(|(chosen, _)| chosen).collect();
+    give_back_all(store, &given).await;
+    own
+}
+
+/// Those who can be served here: of whom nothing is recorded, and only one for each interface.
+fn eligible(found: &PoolObject, wanted: &[Wanted<'_>]) -> Vec<usize> {
+    let mut seen = BTreeSet::new();
+    let mut all = Vec::new();
+    for (index, Wanted { attachment, .. }) in wanted.iter().enumerate() {
+        let is_recorded = found.entries.iter().any(|entry| {
+            is_for(entry, &attachment.podref)
+                || is_of(entry, &attachment.container, &attachment.interface)
+        });
+        if !is_recorded && seen.insert((&attachment.podref, &attachment.interface)) {
+            all.push(index);
+        }
+    }
+    all
+}
+
+/// Chooses addresses, the lowest that are free, and claims them.
+async fn claim_all(
+    store: &Kubernetes,
+    range: &Range<'_>,
+    window: &Window,
+    found: &PoolObject,
+    wanted: &[Wanted<'_>],
+) -> Vec<Chosen> {
+    let recorded = found.entries.iter();
+    let recorded = recorded.filter_map(|entry| entry.address.as_ref().ok().copied());
+    let avoided = wanted.iter().flat_map(|wanted| wanted.avoid).copied();
+    let mut taken: BTreeSet<IpAddr> = recorded.chain(avoided).collect();
+    let mut left = eligible(found, wanted);
+    let mut all = Vec::new();
+    for round in 0..ROUNDS {
+        let chosen = choose(range, window, &taken, &left, round);
+        taken.extend(chosen.iter().map(|chosen| chosen.address));
+        let claims = chosen.into_iter();
+        let claims = claims.map(|chosen| claim(store, range, &found.pool, chosen, wanted));
+        let claims = side_by_side(claims.collect()).await;
+        left.clear();
+        for claim in claims {
+            match claim {
+                Ok(chosen) => all.push(chosen),
+                Err(lost) => left.extend(lost),
+            }
+        }
+        if left.is_empty() {
+            break;
+        }
+        taken.extend(store.claimed(range.network).await.unwrap_or_default());
+    }
+    all
+}
+
+/// The lowest free addresses; in later rounds some of the lowest, so that nodes part ways.
+fn choose(
+    range: &Range<'_>,
+    window: &Window,
+    taken: &BTreeSet<IpAddr>,
+    left: &[usize],
+    round: usize,
+) -> Vec<Chosen> {
+    let spread = left.len().saturating_mul(round);
+    let count = left.len().saturating_add(spread);
+    let mut free: Vec<IpAddr> = window.free(taken).take(count).collect();
+    while free.len() > left.len() {
+        free.remove(retry::random_below(free.len()));
+    }
+    let chosen = left.iter().zip(free).filter_map(|(by, address)| {
+        let key = range.config.range.offset_of(address)?.to_string();
+        Some(Chosen {
+            by: *by,
+            address,
+            key,
+            claim: None,
+        })
+    });
+    chosen.collect()
+}
+
+/// Claims an address; otherwise says who has to have another one, if that is known to help.
+async fn claim(
+    store: &Kubernetes,
+    range: &Range<'_>,
+    pool: &Pool,
+    chosen: Chosen,
+    wanted: &[Wanted<'_>],
+) -> Result<Chosen, Option<usize>> {
+    if range.overlap == Overlap::Ignored {
+        return Ok(chosen);
+    }
+    let Some(Wanted { attachment, .. }) = wanted.get(chosen.by) else {
+        return Err(None);
+    };
+    let id = store.reservation_id(range, chosen.address);
+    match store.claim(&id, &pool.id, attachment).await {
+        Ok(Some(claim)) => Ok(Chosen {
+            claim: Some(claim),
+            ..chosen
+        }),
+        Ok(None) => Err(Some(chosen.by)),
+        Err(error) => {
+            tracing::debug!(reservation = %id, %error, "Not claimed");
+            Err(None)
+        }
+    }
+}
+
+/// Records all of them with one patch; what cannot be recorded is given back.
+async fn record_all(
+    store: &Kubernetes,
+    pool: &Pool,
+    mut chosen: Vec<Chosen>,
+    wanted: &[Wanted<'_>],
+) -> Vec<Chosen> {
+    let attachment = |chosen: &Chosen| wanted.get(chosen.by).map(|wanted| wanted.attachment);
+    for _ in 0..TRIES {
+        let changes = chosen.iter().filter_map(|chosen| {
+            let entry = entry_of(attachment(chosen)?);
+            Some(Change::Add(&chosen.key, entry))
+        });
+        let changes: Vec<Change<'_>> = changes.collect();
+        if changes.is_empty() {
+            return chosen;
+        }
+        let Err(error) = store.change_all(pool, changes).await else {
+            return chosen;
+        };
+        tracing::debug!(pool = %pool.id, %error, "Not recorded");
+        if !error.cause.is_conflict() {
+            break;
+        }
+        // Who has recorded one of them meanwhile?
+        let Ok(Some(now)) = store.read_pool(&pool.id).await else {
+            break;
+        };
+        if now.pool.range_text != pool.range_text {
+            break;
+        }
+        let (free, lost): (Vec<_>, Vec<_>) = chosen
+            .into_iter()
+            .partition(|chosen| !now.entries.iter().any(|entry| *entry.key == *chosen.key));
+        give_back_all(store, &lost.iter().collect::<Vec<_>>()).await;
+        chosen = free;
+    }
+    // They may be recorded all the same: that an answer was lost is no proof.
+    let recorded = chosen.iter();
+    let recorded = recorded.filter_map(|chosen| Some((&*chosen.key, attachment(chosen)?)));
+    let recorded: Vec<(&str, &Attachment)> = recorded.collect();
+    take_back(store, &pool.id, &recorded).await;
+    give_back_all(store, &chosen.iter().collect::<Vec<_>>()).await;
+    Vec::new()
+}
+
+async fn give_back_all(store: &Kubernetes, chosen: &[&Chosen]) {
+    let all = chosen.iter();
+    let all = all.map(|chosen| give_back(store, chosen.claim.as_ref()));
+    side_by_side(all.collect()).await;
+}
+
+/// Waits for all of them, a few at a time; in whatever order they end.
+async fn side_by_side<F: Future>(all: Vec<F>) -> Vec<F::Output> {
+    futures::stream::iter(all)
+        .buffer_unordered(SIDE_BY_SIDE)
+        .collect()
+        .await
+}

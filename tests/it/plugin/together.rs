@@ -1,0 +1,212 @@
+//! Processes of one node that wait for a pool are served by the one that has its turn.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::call::{Network, addresses, call};
+use crate::support::cluster::Cluster;
+use crate::support::objects::{Object, entries, pool, reservations};
+use crate::support::proxy::{Fault, Proxy, Seen};
+use crate::support::run::Running;
+
+const POOL: &str = "10.0.0.0-24";
+
+/// A node whose first ADD is held up, so that all others wait for it.
+struct Node {
+    cluster: Cluster,
+    proxy: Proxy,
+    locks: TempDir,
+    network: Network,
+}
+
+fn is_patch(seen: &Seen) -> bool {
+    seen.is("PATCH", "/ippools/")
+}
+
+/// How many entries a patch of a pool adds.
+fn adds(seen: &Seen) -> usize {
+    String::from_utf8_lossy(&seen.body)
+        .matches(r#""op":"add""#)
+        .count()
+}
+
+impl Node {
+    async fn new() -> Node {
+        let cluster = Cluster::lock().await;
+        pool("kube-system", "10.0.0.0/24")
+            .create(cluster.client())
+            .await;
+        let proxy = Proxy::start(&cluster).await;
+        let locks = tempfile::tempdir().unwrap();
+        let network = Network::through(&proxy, &cluster, json!({"range": "10.0.0.0/24"}));
+        let network = network.with("lock_dir", json!(locks.path()));
+        Node {
+            cluster,
+            proxy,
+            locks,
+            network,
+        }
+    }
+
+    /// Starts them, all but the first while that one's patch is on its way.
+    async fn start(&self, count: usize) -> Vec<(String, Running)> {
+        let hold = Fault::Delay(Duration::from_secs(2));
+        self.proxy.once(is_patch, hold);
+        let mut all = Vec::new();
+        for n in 0..count {
+            let name = format!("web-{n}");
+            let add = call("ADD", &self.network).container(&name);
+            all.push((name.clone(), add.pod("default", &name).spawn()));
+            while n == 0 && !self.proxy.log().iter().any(is_patch) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+        all
+    }
+
+    /// Waits for them; all have to have addresses that are recorded for them, and nothing else is.
+    async fn finish(&self, all: Vec<(String, Running)>) {
+        let mut given = BTreeMap::new();
+        for (name, running) in all {
+            let add = running.wait().await.expect(0);
+            let address = addresses(&add.json()).remove(0).replace("/24", "");
+            assert_eq!(given.insert(address.clone(), name), None, "{address}");
+        }
+        let recorded = entries(self.cluster.client(), "kube-system", POOL).await;
+        let recorded = recorded.into_iter().map(|(key, entry)| {
+            let owner = entry["podref"].as_str().unwrap().replace("default/", "");
+            assert_eq!(entry["id"], owner);
+            (format!("10.0.0.{key}"), owner)
+        });
+        assert_eq!(recorded.collect::<BTreeMap<_, _>>(), given);
+        let claims: BTreeSet<String> = given
+            .keys()
+            .map(|address| format!("kube-system/{address}"))
+            .collect();
+        assert_eq!(reservations(self.cluster.client()).await, claims);
+        let folder = self
+            .locks
+            .path()
+            .join(format!("kube-system.{POOL}.requests"));
+        assert_eq!(std::fs::read_dir(folder).unwrap().count(), 0);
+    }
+}
+
+#[tokio::test]
+async fn those_that_wait_are_served_with_one_patch() {
+    let node = Node::new().await;
+    let all = node.start(30).await;
+    node.finish(all).await;
+    let log = node.proxy.log();
+    let patches: Vec<usize> = log.iter().filter(|seen| is_patch(seen)).map(adds).collect();
+    assert_eq!(patches.iter().sum::<usize>(), 30, "{patches:?}");
+    assert!(patches.len() < 8, "{patches:?}");
+}
+
+#[tokio::test]
+async fn a_patch_for_many_that_fails_costs_nobody_the_address() {
+    for fault in [
+        Fault::Status(409, "Conflict"),
+        Fault::Status(422, "Invalid"),
+        Fault::Status(500, "InternalError"),
+        Fault::Status(403, "Forbidden"),
+        Fault::DropConnection,
+        Fault::DropAfter,
+        Fault::StatusAfter(504),
+    ] {
+        let node = Node::new().await;
+        node.proxy
+            .once(|seen| is_patch(seen) && adds(seen) > 1, fault);
+        let all = node.start(8).await;
+        node.finish(all).await;
+        assert!(node.proxy.log().iter().any(|seen| adds(seen) > 1));
+    }
+}
+
+#[tokio::test]
+async fn addresses_that_others_have_claimed_are_left_to_them() {
+    let node = Node::new().await;
+    let all = node.start(8).await;
+    for n in [2, 3, 5] {
+        let claim = json!({"apiVersion": "whereabouts.cni.cncf.io/v1alpha1",
+            "kind": "OverlappingRangeIPReservation", "metadata": {"name": format!("10.0.0.{n}")},
+            "spec": {"podref": "default/other"}});
+        let path = "/apis/whereabouts.cni.cncf.io/v1alpha1/namespaces/kube-system/overlappingrangeipreservations";
+        crate::support::objects::send(
+            node.cluster.client(),
+            http::Method::POST,
+            path,
+            Some(&claim),
+        )
+        .await
+        .unwrap();
+    }
+    let mut given = BTreeSet::new();
+    for (_, running) in all {
+        let add = running.wait().await.expect(0);
+        given.extend(addresses(&add.json()));
+    }
+    assert_eq!(given.len(), 8);
+    for n in [2, 3, 5] {
+        assert!(!given.contains(&format!("10.0.0.{n}/24")), "{given:?}");
+    }
+}
+
+#[tokio::test]
+async fn one_that_is_killed_while_it_is_served_leaves_nothing() {
+    let node = Node::new().await;
+    let mut all = node.start(6).await;
+    let many = |seen: &Seen| is_patch(seen) && adds(seen) > 2;
+    node.proxy.once(many, Fault::Delay(Duration::from_secs(2)));
+    while !node.proxy.log().iter().any(many) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // Not the one that does it, which is the one whose attachment comes first.
+    let log = node.proxy.log();
+    let body = log.iter().find(|seen| many(seen)).unwrap().body.clone();
+    let body = String::from_utf8_lossy(&body).into_owned();
+    let place = |name: &str| body.find(&format!("\"id\":\"{name}\""));
+    let last = (1..all.len()).max_by_key(|n| place(&all[*n].0)).unwrap();
+    assert!(place(&all[last].0).is_some(), "{body}");
+    let (_, killed) = all.remove(last);
+    killed.signal("KILL");
+    killed.wait().await;
+    node.finish(all).await;
+}
+
+#[tokio::test]
+async fn those_whose_server_is_killed_are_served_by_the_next() {
+    let node = Node::new().await;
+    let mut all = node.start(6).await;
+    let many = |seen: &Seen| is_patch(seen) && adds(seen) > 2;
+    node.proxy.once(many, Fault::Hang);
+    while !node.proxy.log().iter().any(many) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let log = node.proxy.log();
+    let body = log.iter().find(|seen| many(seen)).unwrap().body.clone();
+    let body = String::from_utf8_lossy(&body).into_owned();
+    let place = |name: &str| {
+        body.find(&format!("\"id\":\"{name}\""))
+            .unwrap_or(usize::MAX)
+    };
+    let first = (1..all.len()).min_by_key(|n| place(&all[*n].0)).unwrap();
+    let (name, killed) = all.remove(first);
+    killed.signal("KILL");
+    killed.wait().await;
+    let mut given = BTreeSet::new();
+    for (_, running) in all {
+        let add = running.wait().await.expect(0);
+        given.extend(addresses(&add.json()));
+    }
+    assert_eq!(given.len(), 5);
+    let recorded = entries(node.cluster.client(), "kube-system", POOL).await;
+    assert!(
+        recorded.values().all(|entry| entry["id"] != *name),
+        "{recorded:#?}"
+    );
+    assert_eq!(recorded.len(), 5);
+}
