@@ -82,7 +82,7 @@ test: controlplane cni iproute monitoring image crane helm ## Run all tests (as 
 
 .PHONY: e2e
 e2e: controlplane node-tools iproute image ## Run the tests on real nodes: kubelet, containerd, Multus (as root)
-	$(CARGO) test --locked --test e2e
+	tests/e2e/leaves-nothing.sh $(CARGO) test --locked --test e2e
 
 # FULL=1 measures all sizes (an hour); BENCH="--pods 1000 --rounds 3" any other.
 full_bench := --pods 10000,30000,100000 --entries 0,1000,5000 --calls 300,1000 --nodes 1,10,100 \

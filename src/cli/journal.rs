@@ -118,7 +118,7 @@ impl Journal {
         let originals = read_originals(client, &snapshot.records, plan, at_once).await?;
         let started = format!("{:.0}", self.started);
         Ok(SavedReport::planned(
-            &cluster, &started, snapshot, plan, &originals,
+            &cluster, &started, snapshot, plan, originals,
         ))
     }
 

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::plan::Plan;
 use super::records::Records;
+use super::saved::own_part;
 use super::snapshot::read_reservation;
 use crate::client::{Call, CallError, Client};
 
@@ -17,7 +18,8 @@ const NAMESPACES: &str = "namespaces";
 /// The namespace that every cluster has from its beginning to its end.
 const OF_THE_CLUSTER: &str = "kube-system";
 
-/// Reads the reservations of a plan, by their index. One that has gone is left out.
+/// Reads the reservations of a plan, by their index, without what the server sets, which is most of
+/// them. One that has gone is left out.
 ///
 /// # Errors
 /// When one cannot be read: it could not be put back.
@@ -30,7 +32,10 @@ pub async fn read_originals(
     let planned = plan.reservations.iter();
     let reads = planned.filter_map(|index| {
         let id = &records.reservations.get(*index)?.id;
-        Some(async move { Ok((*index, read_reservation(client, id).await?)) })
+        Some(async move {
+            let object = read_reservation(client, id).await?;
+            Ok((*index, object.as_ref().map(own_part)))
+        })
     });
     let read: Vec<(usize, Option<Value>)> = futures::stream::iter(reads)
         .buffer_unordered(at_once)

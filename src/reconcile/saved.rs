@@ -104,14 +104,14 @@ pub enum NoReport {
 }
 
 impl SavedReport {
-    /// What a run is about to release; `objects` are the reservations of the plan.
+    /// What a run is about to release; `objects` are the reservations of the plan, as [`own_part`]s.
     #[must_use]
     pub fn planned(
         cluster: &str,
         started_at: &str,
         snapshot: &Snapshot,
         plan: &Plan,
-        objects: &HashMap<usize, Value>,
+        mut objects: HashMap<usize, Value>,
     ) -> Self {
         let (records, audit) = (&snapshot.records, snapshot.audit());
         let verdict = |id| audit.verdict(id).name().to_owned();
@@ -132,7 +132,7 @@ impl SavedReport {
         });
         let reservations = plan.reservations.iter().filter_map(|index| {
             Some(SavedReservation {
-                object: own_part(objects.get(index)?),
+                object: objects.remove(index)?,
                 verdict: verdict(RecordId::Reservation(*index)),
                 result: None,
             })
@@ -301,7 +301,8 @@ fn claims(records: &Records, plan: &Plan) -> HashMap<usize, Vec<String>> {
 }
 
 /// What of an object is not the server's.
-fn own_part(object: &Value) -> Value {
+#[must_use]
+pub fn own_part(object: &Value) -> Value {
     let metadata = object.get("metadata").and_then(Value::as_object);
     let own = metadata.into_iter().flatten();
     let own = own.filter(|(name, _)| OWN_METADATA.contains(&name.as_str()));
