@@ -98,6 +98,21 @@ bench-tiny: controlplane ## See that the measurements work, on what the tests ha
 	$(CARGO) bench --locked --profile dev --bench cluster -- --pods 200 --rounds 1 --orphans 20 \
 		--entries 20 --calls 10 --nodes 1,2 --at-once 5
 
+# The runner of the version that Cargo.lock names.
+gungraun := $(shell sed -n '/^name = "gungraun-runner"/{n;s/.*"\(.*\)"/\1/p}' Cargo.lock)
+gungraun_runner := target/gungraun-$(gungraun)/bin/gungraun-runner
+
+$(gungraun_runner):
+	$(CARGO) install --locked --quiet --root $(@D:/bin=) --version $(gungraun) gungraun-runner
+
+.PHONY: valgrind
+valgrind:
+	@command -v valgrind >/dev/null || { apt-get update && apt-get install -y --no-install-recommends valgrind libc6-dbg; }
+
+.PHONY: counts
+counts: valgrind $(gungraun_runner) ## Count the instructions of the pure parts: figures without noise
+	GUNGRAUN_RUNNER=$(CURDIR)/$(gungraun_runner) $(CARGO) bench --locked --profile counts --bench counts
+
 .PHONY: lint
 lint: ## Check format, lints and documentation
 	$(CARGO) fmt --check
