@@ -2,6 +2,7 @@
 //!
 //! Callgrind counts only what happens in the functions here, not in their `setup`.
 #![allow(missing_docs, reason = "the macros make items without any")]
+#![expect(clippy::unwrap_used, reason = "what is written here can be read")]
 
 use std::collections::BTreeSet;
 use std::hint::black_box;
