@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -13,10 +14,16 @@ use super::settle::settle;
 use super::spool::{Request, Taken, Wish};
 use super::turn::Turn;
 use crate::record::ObjectId;
-use crate::store::{Acquired, Attachment, Error, Overlap, Range};
+use crate::store::{Acquired, Attachment, Error, Range};
 
 /// For how many others a process allocates at once: one patch, and one answer, of bounded size.
 const MAX_BATCH: usize = 100;
+/// How long to wait for an answer before looking what the pool records of the attachment.
+///
+/// Most are answered by then, and need no connection of their own. What is recorded so soon after
+/// the call began is not that of a container after this call's: no runtime gives up on a call and
+/// starts the next within this time.
+const BEFORE_A_LOOK: Duration = Duration::from_secs(1);
 /// The pause between two looks for an answer.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
@@ -36,38 +43,35 @@ pub(super) async fn acquire(
     let (mut turn, mut before) = (store.turn_now(&pool_id), None);
     let mut given = None;
     if turn.is_none() {
-        let found = store.read_pool(&pool_id).await?;
-        let known = recorded(found.as_ref(), attachment);
-        let request = known
-            .is_empty()
-            .then(|| ask(store, range, attachment, avoid));
-        before = Some(known);
-        match wait(store, &pool_id, request.flatten()).await? {
+        let request = ask(store, range, attachment, avoid);
+        let mut waiting = pin!(wait(store, &pool_id, request));
+        let soon = tokio::time::timeout(BEFORE_A_LOOK, &mut waiting).await;
+        let waited = if let Ok(waited) = soon {
+            waited
+        } else {
+            let found = store.read_pool(&pool_id).await?;
+            before = Some(recorded(found.as_ref(), attachment));
+            waiting.await
+        };
+        match waited? {
             Waited::Turn(had) => turn = Some(had),
             Waited::Answered(address) => given = Some(address),
         }
     }
-    let mut turn = turn.unwrap_or_else(Turn::none);
+    let turn = turn.unwrap_or_else(Turn::none);
     if turn.is_held() {
-        let others = Taken::all(
-            &store.lock_folder,
-            &pool_id,
-            &source(store, range),
-            MAX_BATCH,
-        );
+        let from = source(store, range);
+        let others = Taken::all(&store.lock_folder, &pool_id, &from, MAX_BATCH);
         if !others.is_empty() {
             let own = Wanted { attachment, avoid };
             given = Box::pin(lead(store, range, window, own, others)).await;
         }
     }
     if let Some(address) = given {
-        turn.end();
-        if is_protected(store, range, address, attachment).await {
-            return Ok(Acquired {
-                address,
-                was_held: false,
-            });
-        }
+        return Ok(Acquired {
+            address,
+            was_held: false,
+        });
     }
     // Boxed, or it would be a part of each future that leads here.
     Box::pin(settle(
@@ -137,21 +141,4 @@ async fn wait(
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
-}
-
-/// Whether the claim of an address that was recorded for the attachment is there: the Go program's
-/// DEL deletes reservations by name, whoever owns them.
-async fn is_protected(
-    store: &Kubernetes,
-    range: &Range<'_>,
-    address: IpAddr,
-    attachment: &Attachment,
-) -> bool {
-    if range.overlap == Overlap::Ignored {
-        return true;
-    }
-    let claim = store
-        .read_claim(&store.reservation_id(range, address))
-        .await;
-    matches!(claim, Ok(Some(claim)) if claim.is_of(attachment))
 }

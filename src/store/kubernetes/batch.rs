@@ -64,9 +64,11 @@ pub(super) async fn lead(
     let wanted: Vec<Wanted<'_>> = std::iter::once(own).chain(asked).collect();
     let chosen = claim_all(store, range, window, &found, &wanted).await;
     let chosen = record_all(store, &found.pool, chosen, &wanted).await;
+    let confirmed = confirmed(store, &chosen, &wanted).await;
     let mut by_index: BTreeMap<usize, Chosen> =
         chosen.into_iter().map(|one| (one.by, one)).collect();
     let own = by_index.remove(&0).map(|chosen| chosen.address);
+    let own = own.filter(|_| confirmed.contains(&0));
     let mut left = Vec::new();
     for (index, other) in (1..).zip(others) {
         // Whoever is not served here is dropped, and so may go on alone.
@@ -75,7 +77,9 @@ pub(super) async fn lead(
         };
         if !other.is_wanted() {
             left.push((chosen, other));
-        } else if let Err(error) = other.answer(chosen.address) {
+        } else if confirmed.contains(&index)
+            && let Err(error) = other.answer(chosen.address)
+        {
             tracing::debug!(%error, "No answer could be written");
         }
     }
@@ -238,6 +242,25 @@ async fn record_all(
     take_back(store, &pool.id, &recorded).await;
     give_back_all(store, &chosen.iter().collect::<Vec<_>>()).await;
     Vec::new()
+}
+
+/// Who of them still has its claim: the Go program's DEL deletes reservations by name, whoever owns
+/// them. Whoever does not, claims again by itself what is recorded for it.
+async fn confirmed(
+    store: &Kubernetes,
+    chosen: &[Chosen],
+    wanted: &[Wanted<'_>],
+) -> BTreeSet<usize> {
+    let looks = chosen.iter().map(async |chosen| {
+        let Some(claim) = &chosen.claim else {
+            return Some(chosen.by);
+        };
+        let Wanted { attachment, .. } = wanted.get(chosen.by)?;
+        let now = store.read_claim(&claim.id).await;
+        matches!(now, Ok(Some(now)) if now.is_of(attachment)).then_some(chosen.by)
+    });
+    let looks = side_by_side(looks.collect()).await;
+    looks.into_iter().flatten().collect()
 }
 
 async fn give_back_all(store: &Kubernetes, chosen: &[&Chosen]) {
