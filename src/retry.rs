@@ -14,8 +14,6 @@ pub enum Patience {
     AFewTimes,
     /// More often: others change the same object.
     ForConflicts,
-    /// As long as the calls' own deadline lets them.
-    UntilTheDeadline,
 }
 
 /// The pauses between attempts.
@@ -30,12 +28,22 @@ pub fn pauses(patience: Patience) -> impl Iterator<Item = Duration> {
             .with_min_delay(Duration::from_millis(20))
             .with_max_delay(Duration::from_millis(500))
             .with_max_times(20),
-        Patience::UntilTheDeadline => pauses
-            .with_min_delay(Duration::from_millis(10))
-            .with_max_delay(Duration::from_millis(300))
-            .without_max_times(),
     }
     .build()
+}
+
+/// The first and the longest window of [`crowd_pause`].
+const WINDOWS: (Duration, Duration) = (Duration::from_millis(30), Duration::from_secs(2));
+
+/// A pause for one of many that want the same, after so many conflicts: drawn from windows that
+/// double, so that they part ways however many they are.
+#[must_use]
+pub fn crowd_pause(conflicts: usize) -> Duration {
+    let (first, longest) = WINDOWS;
+    let double = |window: Duration| window.saturating_mul(2);
+    let window = (0..conflicts.min(16)).fold(first, |window, _| double(window).min(longest));
+    let window = usize::try_from(window.as_micros()).unwrap_or(usize::MAX);
+    Duration::from_micros(u64::try_from(random_below(window)).unwrap_or_default())
 }
 
 /// Repeats a call that is safe to repeat, as long as its failure may pass.

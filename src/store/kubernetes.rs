@@ -9,11 +9,14 @@ mod batch;
 mod claims;
 mod own;
 mod pools;
+mod queue;
 mod release;
 mod settle;
 mod slices;
 mod spool;
+mod take;
 mod turn;
+mod undo;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -26,6 +29,7 @@ use crate::api::MAX_LABEL;
 use crate::client::{self, Client};
 use crate::ip::{self, IpRange};
 use crate::record::{Entry, ObjectId};
+use crate::retry;
 use crate::store::{Acquired, Attachment, Error, Garbage, Overlap, Range, Store};
 use own::{is_of, text_of};
 use turn::Turn;
@@ -62,6 +66,16 @@ impl Kubernetes {
     /// The same, if it need not wait.
     fn turn_now(&self, pool: &ObjectId) -> Option<Turn> {
         Turn::now(&self.lock_folder, pool)
+    }
+
+    /// Pauses before another try, if there is time left; otherwise says why the `last` one failed.
+    async fn pause(&self, conflicts: usize, pool: &ObjectId, last: String) -> Result<(), Error> {
+        if Instant::now() >= self.client.deadline() {
+            let pool = pool.to_string();
+            return Err(Error::Contended { pool, last });
+        }
+        tokio::time::sleep(retry::crowd_pause(conflicts)).await;
+        Ok(())
     }
 
     /// The same store for taking back what was written: that may go on a little longer than the

@@ -25,7 +25,7 @@ const MAX_BATCH: usize = 100;
 /// starts the next within this time.
 const BEFORE_A_LOOK: Duration = Duration::from_secs(1);
 /// The pause between two looks for an answer.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Allocates an address, or finds the one that the attachment has.
 pub(super) async fn acquire(
@@ -121,9 +121,18 @@ async fn wait(
     pool: &ObjectId,
     request: Option<Request>,
 ) -> Result<Waited, Error> {
-    let turn = store.turn(pool).await;
+    let mut turn = pin!(store.turn(pool));
     let Some(request) = request else {
-        return Ok(Waited::Turn(turn));
+        return Ok(Waited::Turn(turn.await));
+    };
+    // Not only when it is this process's turn: others may have theirs before.
+    let turn = loop {
+        if let Ok(turn) = tokio::time::timeout(LOOK_EVERY, &mut turn).await {
+            break turn;
+        }
+        if let Some(address) = request.answer() {
+            return Ok(Waited::Answered(address));
+        }
     };
     loop {
         if let Some(address) = request.answer() {

@@ -9,11 +9,13 @@ use std::net::IpAddr;
 
 use futures::StreamExt;
 
-use super::own::{is_for, is_of};
+use super::claims::Claim;
+use super::own::{entry_of, is_for, is_of};
 use super::pools::Change;
-use super::settle::{check_range, entry_of, give_back, take_back};
+use super::settle::check_range;
 use super::spool::Taken;
-use super::{Kubernetes, claims::Claim};
+use super::undo::{give_back, take_back};
+use super::{Kubernetes, queue};
 use crate::allocate::Window;
 use crate::record::{Pool, PoolObject};
 use crate::retry;
@@ -24,7 +26,7 @@ const SIDE_BY_SIDE: usize = 8;
 /// How often addresses are chosen for those whose address another has claimed.
 const ROUNDS: usize = 3;
 /// How often a patch is tried that fails because others changed the pool.
-const TRIES: usize = 4;
+const TRIES: usize = 8;
 
 /// Somebody who wants an address.
 pub(super) struct Wanted<'a> {
@@ -62,8 +64,11 @@ pub(super) async fn lead(
         avoid: &other.wish.avoid,
     });
     let wanted: Vec<Wanted<'_>> = std::iter::once(own).chain(asked).collect();
-    let chosen = claim_all(store, range, window, &found, &wanted).await;
-    let chosen = record_all(store, &found.pool, chosen, &wanted).await;
+    let (chosen, contended) = claim_all(store, range, window, &found, &wanted).await;
+    if contended {
+        let_others_before(store, range, &found, &chosen, &wanted).await;
+    }
+    let chosen = record_all(store, range, &found.pool, chosen, &wanted).await;
     let confirmed = confirmed(store, &chosen, &wanted).await;
     let mut by_index: BTreeMap<usize, Chosen> =
         chosen.into_iter().map(|one| (one.by, one)).collect();
@@ -109,20 +114,21 @@ fn eligible(found: &PoolObject, wanted: &[Wanted<'_>]) -> Vec<usize> {
     all
 }
 
-/// Chooses addresses, the lowest that are free, and claims them.
+/// Chooses addresses, the lowest that are free, and claims them; and whether others have claimed
+/// any of them.
 async fn claim_all(
     store: &Kubernetes,
     range: &Range<'_>,
     window: &Window,
     found: &PoolObject,
     wanted: &[Wanted<'_>],
-) -> Vec<Chosen> {
+) -> (Vec<Chosen>, bool) {
     let recorded = found.entries.iter();
     let recorded = recorded.filter_map(|entry| entry.address.as_ref().ok().copied());
     let avoided = wanted.iter().flat_map(|wanted| wanted.avoid).copied();
     let mut taken: BTreeSet<IpAddr> = recorded.chain(avoided).collect();
     let mut left = eligible(found, wanted);
-    let mut all = Vec::new();
+    let (mut all, mut contended) = (Vec::new(), false);
     for round in 0..ROUNDS {
         let chosen = choose(range, window, &taken, &left, round);
         taken.extend(chosen.iter().map(|chosen| chosen.address));
@@ -139,9 +145,12 @@ async fn claim_all(
         if left.is_empty() {
             break;
         }
-        taken.extend(store.claimed(range.network).await.unwrap_or_default());
+        tokio::time::sleep(retry::crowd_pause(round)).await;
+        let others = store.claims_in(range.network).await.unwrap_or_default();
+        taken.extend(others.iter().map(|claim| claim.address));
+        contended = true;
     }
-    all
+    (all, contended)
 }
 
 /// The lowest free addresses; in later rounds some of the lowest, so that nodes part ways.
@@ -201,12 +210,13 @@ async fn claim(
 /// Records all of them with one patch; what cannot be recorded is given back.
 async fn record_all(
     store: &Kubernetes,
+    range: &Range<'_>,
     pool: &Pool,
     mut chosen: Vec<Chosen>,
     wanted: &[Wanted<'_>],
 ) -> Vec<Chosen> {
     let attachment = |chosen: &Chosen| wanted.get(chosen.by).map(|wanted| wanted.attachment);
-    for _ in 0..TRIES {
+    for conflicts in 0..TRIES {
         let changes = chosen.iter().filter_map(|chosen| {
             let entry = entry_of(attachment(chosen)?);
             Some(Change::Add(&chosen.key, entry))
@@ -234,6 +244,8 @@ async fn record_all(
             .partition(|chosen| !now.entries.iter().any(|entry| *entry.key == *chosen.key));
         give_back_all(store, &lost.iter().collect::<Vec<_>>()).await;
         chosen = free;
+        tokio::time::sleep(retry::crowd_pause(conflicts)).await;
+        let_others_before(store, range, &now, &chosen, wanted).await;
     }
     // They may be recorded all the same: that an answer was lost is no proof.
     let recorded = chosen.iter();
@@ -242,6 +254,26 @@ async fn record_all(
     take_back(store, &pool.id, &recorded).await;
     give_back_all(store, &chosen.iter().collect::<Vec<_>>()).await;
     Vec::new()
+}
+
+/// Lets those nodes record first that have claimed lower addresses.
+async fn let_others_before(
+    store: &Kubernetes,
+    range: &Range<'_>,
+    found: &PoolObject,
+    chosen: &[Chosen],
+    wanted: &[Wanted<'_>],
+) {
+    let lowest = chosen.iter().map(|chosen| chosen.address).min();
+    let (Some(lowest), Some(own)) = (lowest, wanted.first()) else {
+        return;
+    };
+    // Without the claims nobody can be waited for.
+    if range.overlap == Overlap::Protected
+        && let Ok(claims) = store.claims_in(range.network).await
+    {
+        queue::wait(store, found, &claims, lowest, own.attachment).await;
+    }
 }
 
 /// Who of them still has its claim: the Go program's DEL deletes reservations by name, whoever owns

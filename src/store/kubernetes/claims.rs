@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::jiff::Timestamp;
 use kube::api::{
     DeleteParams, GetParams, ListParams, PatchParams, PostParams, Preconditions, Resource,
 };
@@ -74,6 +76,36 @@ impl Claim {
         self.node.is_some()
             && self.node != node
             && self.container.as_ref() != Some(&attachment.container)
+    }
+}
+
+/// What a list says of a claim.
+#[derive(Debug, Clone)]
+pub(super) struct Claimed {
+    pub(super) address: IpAddr,
+    /// By the server's clock.
+    pub(super) created: Option<Timestamp>,
+    pub(super) node: Option<String>,
+    /// The pool for which our plugin made it.
+    pub(super) pool: Option<String>,
+}
+
+impl Claimed {
+    /// One for each way to read the name as an address of this network.
+    fn all(metadata: ObjectMeta, network: &str) -> Vec<Self> {
+        let mut labels = metadata.labels.unwrap_or_default();
+        let (node, pool) = (labels.remove(NODE_LABEL), labels.remove(POOL_LABEL));
+        let created = metadata.creation_timestamp.map(|time| time.0);
+        let name = metadata.name.unwrap_or_default();
+        let of_network = readings(&name).into_iter().filter(|(of, _)| *of == network);
+        of_network
+            .map(|(_, address)| Self {
+                address,
+                created,
+                node: node.clone(),
+                pool: pool.clone(),
+            })
+            .collect()
     }
 }
 
@@ -199,8 +231,8 @@ impl Kubernetes {
         }
     }
 
-    /// The addresses of this network that are claimed, by whomever.
-    pub(super) async fn claimed(&self, network: &str) -> Result<Vec<IpAddr>, CallError> {
+    /// What is claimed in this network, by whomever.
+    pub(super) async fn claims_in(&self, network: &str) -> Result<Vec<Claimed>, CallError> {
         #[derive(Deserialize)]
         struct List {
             // Null where there are none.
@@ -218,16 +250,8 @@ impl Kubernetes {
             .call(&call, self.reservations().list_metadata(&params))
             .await?;
         let items = list.items.into_iter().flatten();
-        let names = items.filter_map(|item| item.metadata.name);
-        let of_network = |name: String| {
-            let readings = readings(&name).into_iter();
-            readings
-                .filter(|(of, _)| *of == network)
-                .map(|(_, address)| address)
-                .collect()
-        };
-        Ok(names
-            .flat_map(|name| -> Vec<IpAddr> { of_network(name) })
+        Ok(items
+            .flat_map(|item| Claimed::all(item.metadata, network))
             .collect())
     }
 

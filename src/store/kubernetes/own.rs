@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::allocate::Window;
 use crate::record::{Entry, PoolObject};
@@ -82,4 +82,23 @@ fn may_take_over(entry: &Entry, attachment: &Attachment) -> bool {
     };
     let node = text_of(entry, "/owner/nodename");
     same_uid || attachment.node.as_deref().is_some_and(|ours| *ours == node)
+}
+
+/// What is recorded of an attachment.
+pub(super) fn entry_of(attachment: &Attachment) -> Value {
+    let Attachment {
+        container,
+        interface,
+        podref,
+        pod_uid,
+        node,
+        network: _,
+    } = attachment;
+    let mut owner = json!({ "id": container });
+    for (member, value) in [("poduid", pod_uid), ("nodename", node)] {
+        if let Some(value) = value {
+            owner[member] = json!(value);
+        }
+    }
+    json!({"id": container, "podref": podref, "ifname": interface, "owner": owner})
 }

@@ -77,7 +77,13 @@ impl Kubernetes {
             serde_json::from_str::<Value>(&entry.raw).map_err(|error| call.unreadable(error))
         };
         let range = PointerBuf::from_tokens(["spec", "range"]);
-        let mut operations = vec![test(range, Value::from(&*pool.range_text))];
+        let mut operations = vec![
+            test(range, Value::from(&*pool.range_text)),
+            PatchOperation::Add(AddOperation {
+                path: PointerBuf::from_tokens(["metadata", "managedFields"]),
+                value: serde_json::json!([{}]),
+            }),
+        ];
         for change in changes {
             operations.extend(match change {
                 Change::Add(key, value) => {

@@ -7,7 +7,6 @@ use super::own::{is_of, text_of};
 use super::pools::Change;
 use super::{Kubernetes, label};
 use crate::record::{Entry, PoolObject, readings};
-use crate::retry;
 use crate::store::{Error, Garbage, Overlap, Range};
 
 /// Frees what a container's interface holds: its claim first, then the entry, so that a claim
@@ -129,7 +128,7 @@ async fn take_out(
 ) -> Result<bool, Error> {
     let pool_id = store.pool_id(range);
     let (mut turn, mut any, mut clean) = (None, false, true);
-    let mut pauses = retry::pauses(retry::Patience::UntilTheDeadline);
+    let mut conflicts = 0_usize;
     loop {
         let Some(found) = store.read_pool(&pool_id).await? else {
             return Ok(false);
@@ -151,15 +150,8 @@ async fn take_out(
         let Some(last) = last else {
             return Ok(any && clean);
         };
-        match pauses.next() {
-            Some(pause) => tokio::time::sleep(pause).await,
-            None => {
-                return Err(Error::Contended {
-                    pool: pool_id.to_string(),
-                    last,
-                });
-            }
-        }
+        store.pause(conflicts, &pool_id, last).await?;
+        conflicts = conflicts.saturating_add(1);
     }
 }
 

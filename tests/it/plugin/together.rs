@@ -29,7 +29,7 @@ fn is_patch(seen: &Seen) -> bool {
 /// How many entries a patch of a pool adds.
 fn adds(seen: &Seen) -> usize {
     String::from_utf8_lossy(&seen.body)
-        .matches(r#""op":"add""#)
+        .matches(r#""op":"add","path":"/spec/"#)
         .count()
 }
 

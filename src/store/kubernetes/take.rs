@@ -1,0 +1,277 @@
+//! I/O: a new address: choose, claim, record, confirm.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use tokio::time::Instant;
+
+use super::claims::{Claim, Claimed};
+use super::own::{entry_of, is_of};
+use super::pools::Change;
+use super::turn::Turn;
+use super::undo::{give_back, take_back};
+use super::{Kubernetes, queue};
+use crate::allocate::Window;
+use crate::client::{CallError, Cause};
+use crate::record::{Pool, PoolObject};
+use crate::retry;
+use crate::store::{Attachment, Error, Overlap, Range};
+
+/// By how many addresses the choice grows with each conflict, and how far: many at once then
+/// choose differently, and addresses stay compact.
+const SPREAD_STEP: usize = 4;
+const MAX_SPREAD: usize = 96;
+/// How many claims are tried with one look at the pool: who has claimed counts more by then.
+const CLAIMS_PER_LOOK: usize = 8;
+
+/// What is known of others that want addresses at the same time.
+#[derive(Default)]
+pub(super) struct Crowd {
+    /// How often one of them was quicker.
+    conflicts: usize,
+    /// At which address last.
+    lost: Option<IpAddr>,
+    /// What was claimed after that.
+    claims: Vec<Claimed>,
+}
+
+impl Crowd {
+    /// Lets others go on, and looks what they have claimed.
+    async fn part(
+        &mut self,
+        store: &Kubernetes,
+        range: &Range<'_>,
+        lost: IpAddr,
+    ) -> Result<(), Error> {
+        tokio::time::sleep(retry::crowd_pause(self.conflicts)).await;
+        self.conflicts = self.conflicts.saturating_add(1);
+        self.lost = Some(lost);
+        if range.overlap == Overlap::Protected {
+            self.claims = store.claims_in(range.network).await?;
+        }
+        Ok(())
+    }
+}
+
+/// How one attempt to get an address ended.
+pub(super) enum Attempt {
+    /// It is recorded, and the claim is ours.
+    Done(IpAddr),
+    /// Somebody else has it.
+    Lost(IpAddr, String),
+    /// Something changed meanwhile: another look tells whose it is.
+    Again(String),
+}
+
+/// The lowest free address, or one of the lowest where others are about to record theirs: of those
+/// that claimed for the same pool there may be as many again who have not got one yet.
+///
+/// The first conflict alone only shows what other ranges have taken.
+fn choose(
+    window: &Window,
+    found: &PoolObject,
+    avoid: &BTreeSet<IpAddr>,
+    crowd: &Crowd,
+) -> Result<IpAddr, Error> {
+    let recorded = found
+        .entries
+        .iter()
+        .filter_map(|entry| entry.address.as_ref().ok().copied());
+    let claimed = crowd.claims.iter().map(|claim| claim.address);
+    let taken: BTreeSet<IpAddr> = recorded
+        .chain(avoid.iter().copied())
+        .chain(claimed)
+        .chain(crowd.lost)
+        .collect();
+    let contended = crowd.conflicts.saturating_sub(1);
+    let spread = contended
+        .saturating_mul(SPREAD_STEP)
+        .max(queue::waiting(&crowd.claims, found).len())
+        .min(MAX_SPREAD);
+    let free: Vec<IpAddr> = window.free(&taken).take(spread.saturating_add(1)).collect();
+    match free.get(retry::random_below(free.len())) {
+        Some(address) => Ok(*address),
+        None => window
+            .lowest(&taken)
+            .map_err(|full| Error::Exhausted(full.to_string())),
+    }
+}
+
+/// Claims and records a free address; the turn ends when it is recorded.
+pub(super) async fn take(
+    store: &Kubernetes,
+    range: &Range<'_>,
+    (window, avoid): (&Window, &BTreeSet<IpAddr>),
+    found: &PoolObject,
+    attachment: &Attachment,
+    (crowd, turn): (&mut Crowd, &mut Turn),
+) -> Result<Attempt, Error> {
+    for round in 0..CLAIMS_PER_LOOK {
+        let address = match choose(window, found, avoid, crowd) {
+            // Some may have become free since the pool was read.
+            Err(Error::Exhausted(reason)) if round > 0 => return Ok(Attempt::Again(reason)),
+            chosen => chosen?,
+        };
+        let claim = match range.overlap {
+            Overlap::Ignored => None,
+            Overlap::Protected => {
+                match claim(store, range, &found.pool, address, attachment).await? {
+                    Ok(claim) => Some(claim),
+                    Err(holder) => {
+                        tracing::debug!(%address, holder, "Not claimed");
+                        crowd.part(store, range, address).await?;
+                        continue;
+                    }
+                }
+            }
+        };
+        if claim.is_some() && crowd.conflicts > 0 {
+            // Once more: others have claimed at the same moment.
+            let claims = store.claims_in(range.network).await.unwrap_or_default();
+            queue::wait(store, found, &claims, address, attachment).await;
+        }
+        let attempt = write(
+            store,
+            range,
+            &found.pool,
+            (address, claim),
+            attachment,
+            turn,
+        )
+        .await?;
+        if let Attempt::Lost(address, _) = attempt {
+            crowd.part(store, range, address).await?;
+        }
+        return Ok(attempt);
+    }
+    Ok(Attempt::Again("others were quicker".to_owned()))
+}
+
+/// Records what was claimed.
+async fn write(
+    store: &Kubernetes,
+    range: &Range<'_>,
+    pool: &Pool,
+    (address, claim): (IpAddr, Option<Claim>),
+    attachment: &Attachment,
+    turn: &mut Turn,
+) -> Result<Attempt, Error> {
+    let Some(offset) = range.config.range.offset_of(address) else {
+        return Err(Error::Mismatch(format!(
+            "{address} is outside of {}",
+            range.config.range
+        )));
+    };
+    let key = offset.to_string();
+    let recorded = record(store, range, pool, (&key, address), attachment).await;
+    match (recorded, claim) {
+        (Ok(None), None) => Ok(Attempt::Done(address)),
+        (Ok(None), Some(claim)) => {
+            turn.end();
+            confirm(store, pool, (&key, address), &claim, attachment).await
+        }
+        (Ok(Some(holder)), claim) => {
+            give_back(store, claim.as_ref()).await;
+            Ok(Attempt::Lost(address, holder))
+        }
+        (Err(error), claim) => {
+            take_back(store, &pool.id, &[(&key, attachment)]).await;
+            give_back(store, claim.as_ref()).await;
+            Err(error.into())
+        }
+    }
+}
+
+/// Makes the claim, or finds one that an earlier attempt of the same attachment left; otherwise
+/// says who has it.
+async fn claim(
+    store: &Kubernetes,
+    range: &Range<'_>,
+    pool: &Pool,
+    address: IpAddr,
+    attachment: &Attachment,
+) -> Result<Result<Claim, String>, Error> {
+    let id = store.reservation_id(range, address);
+    if let Some(claim) = store.claim(&id, &pool.id, attachment).await? {
+        return Ok(Ok(claim));
+    }
+    match store.read_claim(&id).await? {
+        None => Ok(Err(format!("reservation {id} came and went"))),
+        Some(found) if found.is_of(attachment) && !found.may_run_elsewhere(attachment) => {
+            match store.renew(&found, &pool.id, attachment).await {
+                Ok(claim) => Ok(Ok(claim)),
+                Err(error) if error.cause.is_conflict() => Ok(Err(error.to_string())),
+                Err(error) => Err(error.into()),
+            }
+        }
+        Some(found) => Ok(Err(format!("reservation {id} belongs to {}", found.podref))),
+    }
+}
+
+/// Records the entry under a key that is free; otherwise says who has it.
+async fn record(
+    store: &Kubernetes,
+    range: &Range<'_>,
+    pool: &Pool,
+    (key, address): (&str, IpAddr),
+    attachment: &Attachment,
+) -> Result<Option<String>, CallError> {
+    let mut conflicts = 0_usize;
+    loop {
+        let change = Change::Add(key, entry_of(attachment));
+        let Err(error) = store.change(pool, change).await else {
+            return Ok(None);
+        };
+        // A test failed, or others changed the pool faster than the server could follow.
+        let is_contended = error.cause.is_conflict() || matches!(error.cause, Cause::Silent { .. });
+        if !is_contended {
+            return Err(error);
+        }
+        let now = store.read_pool(&pool.id).await?;
+        let Some(now) = now.filter(|now| now.pool.range_text == pool.range_text) else {
+            return Ok(Some(format!("pool {} was replaced", pool.id)));
+        };
+        if let Some(entry) = now.entries.iter().find(|entry| *entry.key == *key) {
+            let ours = is_of(entry, &attachment.container, &attachment.interface);
+            return Ok((!ours).then(|| format!("pool {} records it for another", pool.id)));
+        }
+        if Instant::now() >= store.client.deadline() {
+            return Err(error);
+        }
+        tokio::time::sleep(retry::crowd_pause(conflicts)).await;
+        conflicts = conflicts.saturating_add(1);
+        if range.overlap == Overlap::Protected {
+            let claims = store.claims_in(range.network).await.unwrap_or_default();
+            queue::wait(store, &now, &claims, address, attachment).await;
+        }
+    }
+}
+
+/// Reads the claim again: the Go program's DEL deletes reservations by name, whoever owns them.
+async fn confirm(
+    store: &Kubernetes,
+    pool: &Pool,
+    (key, address): (&str, IpAddr),
+    claim: &Claim,
+    attachment: &Attachment,
+) -> Result<Attempt, Error> {
+    let mut held = store.read_claim(&claim.id).await;
+    if matches!(held, Ok(None)) {
+        held = store.claim(&claim.id, &pool.id, attachment).await;
+    }
+    match held {
+        Ok(Some(now)) if now.is_of(attachment) => Ok(Attempt::Done(address)),
+        Ok(_) => {
+            take_back(store, &pool.id, &[(key, attachment)]).await;
+            Ok(Attempt::Lost(
+                address,
+                format!("reservation {} was taken by another", claim.id),
+            ))
+        }
+        Err(error) => {
+            take_back(store, &pool.id, &[(key, attachment)]).await;
+            give_back(store, Some(claim)).await;
+            Err(error.into())
+        }
+    }
+}
