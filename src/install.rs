@@ -96,37 +96,53 @@ fn run(options: &Options) -> Result<(), Error> {
     }
     let facts = facts(options)?;
     prepare(options)?;
-    let generation = (!options.once).then(|| {
+    if options.once {
+        return begin(options, &program, &facts);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Error::Signals)?;
+    runtime.block_on(async {
+        // Before anything is written: whoever waits for that may end this program a moment later.
+        let signals = Signals::listen()?;
         let generation = Generation::new(&options.cni_conf_dir, options.interval);
         generation.is_the_last();
-        generation
-    });
-    install(options, &program, &facts)?;
+        begin(options, &program, &facts)?;
+        keep(options, &program, &generation, signals).await;
+        generation.end();
+        Ok(())
+    })
+}
+
+/// Installs for the first time.
+fn begin(options: &Options, program: &[u8], facts: &Facts) -> Result<(), Error> {
+    install(options, program, facts)?;
     tracing::info!(
         node = %escape(&options.node_name),
         programs = %options.cni_bin_dir.display(),
         configuration = %options.cni_conf_dir.display(),
         "Installed"
     );
-    let Some(generation) = generation else {
-        return Ok(());
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(Error::Signals)?;
-    let kept = runtime.block_on(keep(options, &program, &generation));
-    generation.end();
-    kept
+    Ok(())
+}
+
+/// The signals that ask the program to end.
+struct Signals(Signal, Signal);
+
+impl Signals {
+    fn listen() -> Result<Self, Error> {
+        let listen = |kind| signal(kind).map_err(Error::Signals);
+        Ok(Self(
+            listen(SignalKind::terminate())?,
+            listen(SignalKind::interrupt())?,
+        ))
+    }
 }
 
 /// Puts right what changes, until a signal comes.
-async fn keep(options: &Options, program: &[u8], generation: &Generation) -> Result<(), Error> {
-    let listen = |kind| signal(kind).map_err(Error::Signals);
-    let (mut term, mut int): (Signal, Signal) = (
-        listen(SignalKind::terminate())?,
-        listen(SignalKind::interrupt())?,
-    );
+async fn keep(options: &Options, program: &[u8], generation: &Generation, signals: Signals) {
+    let Signals(mut term, mut int) = signals;
     loop {
         tokio::select! {
             () = tokio::time::sleep(options.interval) => {}
@@ -145,7 +161,6 @@ async fn keep(options: &Options, program: &[u8], generation: &Generation) -> Res
         }
     }
     tracing::info!("Asked to stop; what is installed stays");
-    Ok(())
 }
 
 /// Reads all that goes into the files.
