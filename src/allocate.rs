@@ -139,6 +139,39 @@ impl Window {
         blocks.any(|(first, last)| (*first..=*last).contains(&address))
     }
 
+    /// The part of it between two of its addresses.
+    #[must_use]
+    pub fn part(&self, first: IpAddr, last: IpAddr) -> Self {
+        Self {
+            first: self.first.max(first),
+            last: self.last.min(last),
+            ..self.clone()
+        }
+    }
+
+    /// Its parts between the excluded blocks, as first and last address, from the lowest on.
+    pub fn segments(&self) -> impl Iterator<Item = (IpAddr, IpAddr)> + '_ {
+        let mut next = Some(self.first);
+        let mut blocks = self.excluded.iter().peekable();
+        std::iter::from_fn(move || {
+            loop {
+                let first = next.filter(|address| *address <= self.last)?;
+                while blocks.next_if(|(_, end)| *end < first).is_some() {}
+                let Some((start, end)) = blocks.peek() else {
+                    next = None;
+                    return Some((first, self.last));
+                };
+                if *start <= first {
+                    next = ip::next(*end);
+                    continue;
+                }
+                next = ip::next(*end);
+                let last = ip::previous(*start)?.min(self.last);
+                return Some((first, last));
+            }
+        })
+    }
+
     /// The addresses that are not taken, from the lowest on.
     ///
     /// Excluded blocks are jumped over, never walked through.

@@ -3,6 +3,7 @@
 //! Names, defaults, the order of checks and the texts of errors are those of the Go program, so that
 //! existing configurations go on working. What it ignores in silence is ignored with a warning.
 
+mod etcd;
 mod members;
 mod merge;
 mod ranges;
@@ -20,6 +21,7 @@ use crate::cni::{Address, Dns, Route, Version, args};
 use crate::duration;
 use crate::ip::{IpRange, parse_address};
 
+pub use etcd::EtcdConfig;
 pub use ranges::RangeConfig;
 use raw::{Ipam, Kubernetes, StaticAddress};
 
@@ -58,6 +60,8 @@ pub struct IpamConfig {
     pub overlapping_ranges: bool,
     /// Where the cluster is.
     pub kubeconfig: String,
+    /// How to reach etcd, where that is the datastore.
+    pub etcd: Option<EtcdConfig>,
     /// The folder of what the installer wrote, or the flat file.
     pub configuration_path: Option<String>,
     /// The file to log into, besides standard error.
@@ -137,8 +141,11 @@ pub enum Error {
     )]
     NoStore,
     /// The datastore is one that is not there.
-    #[error("datastore {0:?} is not supported yet: leave it out, and set kubernetes.kubeconfig")]
+    #[error("datastore {0:?} is not known: write \"kubernetes\" or \"etcd\"")]
     Datastore(String),
+    /// How to reach etcd is not said, or not in full.
+    #[error("datastore etcd: {0}")]
+    Etcd(&'static str),
     /// The gateway is no address.
     #[error("couldn't parse gateway IP: {0}")]
     Gateway(String),
@@ -228,9 +235,11 @@ fn check(
         }
         warnings.push("ipam: \"subnet\" is no setting and is ignored".to_owned());
     }
-    if !matches!(ipam.datastore.as_str(), "" | "kubernetes") {
-        return Err(Error::Datastore(ipam.datastore));
-    }
+    let etcd = match ipam.datastore.as_str() {
+        "" | "kubernetes" => None,
+        "etcd" => Some(EtcdConfig::of(&ipam)?),
+        _ => return Err(Error::Datastore(ipam.datastore)),
+    };
     let network_name = ipam.network_name;
     if !network_name.is_empty() && !members::is_name_prefix(&network_name) {
         return Err(Error::NetworkName(network_name));
@@ -240,7 +249,7 @@ fn check(
         named => named.to_owned(),
     });
     let Kubernetes { kubeconfig } = ipam.kubernetes;
-    if kubeconfig.is_empty() {
+    if kubeconfig.is_empty() && etcd.is_none() {
         return Err(Error::NoStore);
     }
     let gateway = match ipam.gateway.as_str() {
@@ -259,6 +268,7 @@ fn check(
         addresses,
         overlapping_ranges: ipam.enable_overlapping_ranges.unwrap_or(true),
         kubeconfig,
+        etcd,
         configuration_path: non_empty(ipam.configuration_path),
         log_file: non_empty(ipam.log_file),
         log_level: non_empty(ipam.log_level),

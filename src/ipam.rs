@@ -17,10 +17,10 @@ use crate::cni::args::Args;
 use crate::cni::{
     Address, Call, Code, Error, IpamResult, Plugin, previous_addresses, valid_attachments,
 };
-use crate::config::IpamConfig;
+use crate::config::{EtcdConfig, IpamConfig};
 use crate::log;
 use crate::store::kubernetes::{Kubernetes, namespace_of};
-use crate::store::{self, Acquired, Attachment, Garbage, Range, Store};
+use crate::store::{self, Acquired, Any, Attachment, Garbage, Range, Store};
 use places::Place;
 
 /// How long CHECK, GC and STATUS may take.
@@ -54,7 +54,7 @@ impl Job {
         &self,
         timeout: Duration,
         prefix: &str,
-        command: impl AsyncFnOnce(&Kubernetes) -> Result<T, Error>,
+        command: impl AsyncFnOnce(&Any) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -70,22 +70,25 @@ impl Job {
         done
     }
 
-    async fn connect(&self, timeout: Duration) -> Result<Kubernetes, String> {
+    async fn connect(&self, timeout: Duration) -> Result<Any, String> {
+        let deadline = Instant::now() + timeout;
+        if let Some(etcd) = &self.config.etcd {
+            return connect_etcd(etcd, deadline).await;
+        }
         let path = Path::new(&self.config.kubeconfig);
         let namespace = namespace_of(path)?;
         let target = Target {
             kubeconfig: Some(path.to_owned()),
             context: None,
         };
-        let deadline = Instant::now() + timeout;
         let connection = client::connect(target, deadline)
             .await
             .map_err(|error| error.to_string())?;
-        Ok(Kubernetes::new(
+        Ok(Any::Kubernetes(Kubernetes::new(
             Client::new(connection, deadline),
             namespace,
             self.config.lock_dir.clone(),
-        ))
+        )))
     }
 
     fn podref(&self) -> Option<String> {
@@ -202,6 +205,18 @@ impl Job {
     }
 }
 
+#[cfg(feature = "etcd")]
+async fn connect_etcd(config: &EtcdConfig, deadline: Instant) -> Result<Any, String> {
+    let etcd = crate::store::etcd::Etcd::connect(config, deadline).await?;
+    Ok(Any::Etcd(Box::new(etcd)))
+}
+
+#[cfg(not(feature = "etcd"))]
+#[expect(clippy::unused_async, reason = "as the other one")]
+async fn connect_etcd(_: &EtcdConfig, _: Instant) -> Result<Any, String> {
+    Err("this program was built without etcd: build it with `--features etcd`".to_owned())
+}
+
 fn all_went_well(failures: &[String]) -> Result<(), Error> {
     if failures.is_empty() {
         Ok(())
@@ -237,7 +252,11 @@ impl Plugin for Whereabouts {
                 pod_uid: job.args.pod_uid.clone(),
                 node: job.node.clone(),
             };
-            let prefix = "failed to create Kubernetes IPAM manager";
+            let prefix = if job.config.etcd.is_some() {
+                "failed to create etcd IPAM manager"
+            } else {
+                "failed to create Kubernetes IPAM manager"
+            };
             result.addresses = job.run(job.config.add_timeout, prefix, async |store| {
                 let acquired = job.acquire_all(store, &attachment).await;
                 acquired.map_err(failed)

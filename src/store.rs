@@ -4,7 +4,12 @@
 //! only when the store has recorded it for this very container, and a call that fails takes back
 //! what it wrote, or leaves what the reconciler finds.
 
+mod any;
+#[cfg(feature = "etcd")]
+pub mod etcd;
 pub mod kubernetes;
+
+pub use any::Any;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -83,6 +88,9 @@ pub enum Error {
     /// The store refused or could not be reached.
     #[error("{0}")]
     Call(#[from] crate::client::CallError),
+    /// etcd refused or could not be reached.
+    #[error("{0}")]
+    Etcd(String),
     /// Others kept taking what was chosen, until the time was over.
     #[error("no address could be recorded in pool {pool} in time: {last}")]
     Contended {

@@ -130,8 +130,20 @@ fn each_mistake_has_its_text() {
             "'subnet' is no setting of whereabouts: write 'range' instead of 'subnet' (\"10.0.0.0/24\")",
         ),
         (
+            json!({"datastore": "consul"}),
+            "datastore \"consul\" is not known: write \"kubernetes\" or \"etcd\"",
+        ),
+        (
             json!({"datastore": "etcd"}),
-            "datastore \"etcd\" is not supported yet: leave it out, and set kubernetes.kubeconfig",
+            "datastore etcd: etcd_host is missing: write HOST:PORT",
+        ),
+        (
+            json!({"datastore": "etcd", "etcd_host": "a:2379", "etcd_key_file": "k"}),
+            "datastore etcd: etcd_cert_file and etcd_key_file go together",
+        ),
+        (
+            json!({"datastore": "etcd", "etcd_host": "a:2379", "node_slice_size": "/26"}),
+            "datastore etcd: node slices are objects of Kubernetes: leave node_slice_size out",
         ),
         (
             json!({"add_timeout": "soon"}),

@@ -2,6 +2,8 @@
 
 pub(crate) mod call;
 mod crowds;
+#[cfg(feature = "etcd")]
+mod etcd;
 mod examples;
 mod faults;
 mod looks;

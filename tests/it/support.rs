@@ -3,6 +3,8 @@
 
 pub(crate) mod cluster;
 pub(crate) mod control_plane;
+#[cfg(feature = "etcd")]
+pub(crate) mod etcd;
 pub(crate) mod objects;
 pub(crate) mod prometheus;
 pub(crate) mod proxy;

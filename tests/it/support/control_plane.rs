@@ -348,7 +348,7 @@ current-context: test
 }
 
 /// Finds the folder with the servers: `KUBEBUILDER_ASSETS`, or else what `make controlplane` built.
-fn binaries() -> Result<PathBuf, String> {
+pub(crate) fn binaries() -> Result<PathBuf, String> {
     let complete = |dir: &Path| {
         ["etcd", "kube-apiserver", "kubectl"]
             .iter()

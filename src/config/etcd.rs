@@ -1,0 +1,66 @@
+//! PURE: how to reach etcd, as the configuration says.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use super::Error;
+use super::raw::Ipam;
+
+/// How to reach etcd.
+#[derive(Clone, PartialEq, Eq)]
+pub struct EtcdConfig {
+    /// Each with its port, and its scheme where that is written.
+    pub endpoints: Vec<String>,
+    /// Name and password.
+    pub user: Option<(String, String)>,
+    /// Who signs the servers' certificates.
+    pub ca_cert_file: Option<PathBuf>,
+    /// The own certificate.
+    pub cert_file: Option<PathBuf>,
+    /// Its key.
+    pub key_file: Option<PathBuf>,
+}
+
+impl fmt::Debug for EtcdConfig {
+    /// Without the password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EtcdConfig")
+            .field("endpoints", &self.endpoints)
+            .field("user", &self.user.as_ref().map(|(name, _)| name))
+            .finish_non_exhaustive()
+    }
+}
+
+impl EtcdConfig {
+    pub(super) fn of(ipam: &Ipam) -> Result<Self, Error> {
+        let endpoints = ipam.etcd_host.split([',', ' ']).map(str::trim);
+        let endpoints: Vec<String> = endpoints
+            .filter(|endpoint| !endpoint.is_empty())
+            .map(|endpoint| endpoint.trim_end_matches('/').to_owned())
+            .collect();
+        if endpoints.is_empty() {
+            return Err(Error::Etcd("etcd_host is missing: write HOST:PORT"));
+        }
+        let path = |text: &str| (!text.is_empty()).then(|| PathBuf::from(text));
+        let (cert_file, key_file) = (path(&ipam.etcd_cert_file), path(&ipam.etcd_key_file));
+        if cert_file.is_some() != key_file.is_some() {
+            return Err(Error::Etcd("etcd_cert_file and etcd_key_file go together"));
+        }
+        let (name, password) = (&ipam.etcd_username, &ipam.etcd_password);
+        if name.is_empty() && !password.is_empty() {
+            return Err(Error::Etcd("etcd_password needs etcd_username"));
+        }
+        if !ipam.node_slice_size.is_empty() {
+            return Err(Error::Etcd(
+                "node slices are objects of Kubernetes: leave node_slice_size out",
+            ));
+        }
+        Ok(Self {
+            endpoints,
+            user: (!name.is_empty()).then(|| (name.clone(), password.clone())),
+            ca_cert_file: path(&ipam.etcd_ca_cert_file),
+            cert_file,
+            key_file,
+        })
+    }
+}
