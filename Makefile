@@ -7,6 +7,9 @@
 CARGO ?= cargo
 GO ?= go
 
+# What images and tests are built with; a build without needs no protoc.
+features := --features etcd
+
 controlplane_dir := target/controlplane
 kubernetes := $(shell sed -n 's,^.*k8s.io/kubernetes \(v[0-9.]*\).*,\1,p' tests/controlplane/go.mod)
 minor := $(word 2,$(subst ., ,$(kubernetes)))
@@ -41,9 +44,14 @@ sysroot := $(shell rustc --print sysroot)
 static_flags := -C target-feature=+crt-static --remap-path-prefix=$(CURDIR)=/src \
 	--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo --remap-path-prefix=$(sysroot)=/rust
 
+# Reads the definition of etcd's API.
+.PHONY: protoc
+protoc:
+	@command -v protoc >/dev/null || { apt-get update && apt-get install -y --no-install-recommends protobuf-compiler; }
+
 .PHONY: static
-static: ## Build the programs statically linked, for images
-	RUSTFLAGS="$(static_flags)" $(CARGO) build --locked --release --target $(host)
+static: protoc ## Build the programs statically linked, for images
+	RUSTFLAGS="$(static_flags)" $(CARGO) build --locked --release $(features) --target $(host)
 
 # What the image holds: the programs of Cargo.toml, and nothing else.
 programs := $(shell sed -n '/^\[\[bin\]\]/,/^path/s/^name = "\(.*\)"/\1/p' Cargo.toml)
@@ -78,11 +86,11 @@ demo-build: $(demo_tools)
 
 .PHONY: test
 test: controlplane cni iproute monitoring image crane helm ## Run all tests (as root)
-	$(CARGO) test --locked
+	$(CARGO) test --locked $(features)
 
 .PHONY: e2e
 e2e: controlplane node-tools iproute image ## Run the tests on real nodes: kubelet, containerd, Multus (as root)
-	tests/e2e/leaves-nothing.sh $(CARGO) test --locked --test e2e
+	tests/e2e/leaves-nothing.sh $(CARGO) test --locked $(features) --test e2e
 
 # FULL=1 measures all sizes (an hour); BENCH="--pods 1000 --rounds 3" any other.
 full_bench := --pods 10000,30000,100000 --entries 0,1000,5000 --calls 300,1000 --nodes 1,10,100 \
@@ -94,8 +102,8 @@ bench: controlplane ## Measure the programs beside a floor; PEER_PLUGIN= and PEE
 	$(CARGO) bench --locked --bench cluster -- $(BENCH)
 
 .PHONY: bench-tiny
-bench-tiny: controlplane ## See that the measurements work, on what the tests have built
-	$(CARGO) bench --locked --profile dev --bench cluster -- --pods 200 --rounds 1 --orphans 20 \
+bench-tiny: controlplane protoc ## See that the measurements work, on what the tests have built
+	$(CARGO) bench --locked --profile dev $(features) --bench cluster -- --pods 200 --rounds 1 --orphans 20 \
 		--entries 20 --calls 10 --nodes 1,2 --at-once 5
 
 # The runner of the version that Cargo.lock names.
@@ -114,15 +122,16 @@ counts: valgrind $(gungraun_runner) ## Count the instructions of the pure parts:
 	GUNGRAUN_RUNNER=$(CURDIR)/$(gungraun_runner) $(CARGO) bench --locked --profile counts --bench counts
 
 .PHONY: lint
-lint: ## Check format, lints and documentation
+lint: protoc ## Check format, lints and documentation
 	$(CARGO) fmt --check
-	$(CARGO) clippy --locked --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
+	$(CARGO) clippy --locked $(features) --all-targets -- -D warnings
+	$(CARGO) clippy --locked --bins -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked $(features) --no-deps
 
 .PHONY: generate
-generate: helm ## Write the generated manifests, the chart's and its golden output anew
-	UPDATE_GENERATED=1 $(CARGO) test --locked --test it generated
-	UPDATE_GENERATED=1 $(CARGO) test --locked --test it golden
+generate: helm protoc ## Write the generated manifests, the chart's and its golden output anew
+	UPDATE_GENERATED=1 $(CARGO) test --locked $(features) --test it generated
+	UPDATE_GENERATED=1 $(CARGO) test --locked $(features) --test it golden
 
 .PHONY: controlplane
 controlplane: $(all_tools) ## Build the Kubernetes of the tests (7 minutes on 2 cores, once)
