@@ -115,11 +115,12 @@ impl Etcd {
             Err(failure) if failure.is_passing => return Ok(Err(Error::from(failure).to_string())),
             found => found?,
         };
-        let before = progress.before.get_or_insert_with(|| found.clone());
+        let before = progress.before.get_or_insert_with(|| found.clone()).clone();
         let own = found.iter().filter(|held| {
             let address = held.key.address;
             window.holds(address)
                 && !avoid.contains(&address)
+                && !progress.stuck.contains(held)
                 && held.record.may_be_taken_over(attachment)
         });
         let own = own.min_by_key(|held| held.key.address);
@@ -141,10 +142,11 @@ impl Etcd {
             if held.record == new && is_protected {
                 return Ok(Ok(Acquired { address, was_held }));
             }
-            (
-                Acquired { address, was_held },
-                records::replace(&self.connection, range, held, &new).await,
-            )
+            let replaced = records::replace(&self.connection, range, held, &new).await;
+            if matches!(replaced, Ok(false)) {
+                progress.stuck.push(held.clone());
+            }
+            (Acquired { address, was_held }, replaced)
         } else {
             let address = self
                 .choose(range, window, avoid, progress.conflicts)
@@ -189,6 +191,9 @@ impl Etcd {
 struct Progress {
     /// What the pod had when it began.
     before: Option<Vec<Held>>,
+    /// What could not be made this call's as it was: it was changed, which another look shows, or
+    /// another range has the address.
+    stuck: Vec<Held>,
     conflicts: usize,
     /// Whether it may have recorded an address, though it does not know.
     has_claimed: bool,

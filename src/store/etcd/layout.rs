@@ -139,11 +139,14 @@ impl Record {
         self.container == container && self.ifname == interface
     }
 
-    /// Whether the container that it names cannot run elsewhere any more, as in a pool.
+    /// Whether the container that it names cannot run elsewhere any more.
+    ///
+    /// Without Kubernetes two nodes may have pods of one name: where no uid tells them apart, the
+    /// nodes do.
     pub(crate) fn may_be_taken_over(&self, attachment: &Attachment) -> bool {
         let same_uid = match (&self.poduid, &attachment.pod_uid) {
             (Some(recorded), Some(ours)) => recorded == ours,
-            _ => true,
+            _ => self.node.is_none() || attachment.node.is_none(),
         };
         let same_node = attachment.node.is_some() && attachment.node == self.node;
         self.is_of(&attachment.container, &attachment.interface) || same_uid || same_node

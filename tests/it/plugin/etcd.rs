@@ -97,6 +97,32 @@ async fn the_next_container_of_a_pod_takes_its_address_over() {
     del(&network, "c2").await;
     del(&network, "c3").await;
     assert_eq!(etcd.all().await, []);
+    // Nor do nodes without Kubernetes share what pods of one name have there.
+    let bare = |container: &str, node: &str| {
+        let add = call("ADD", &network).container(container);
+        add.env("NODENAME", node)
+            .env("CNI_ARGS", "K8S_POD_NAME=web")
+    };
+    assert_eq!(given(bare("c1", "node-a").run().await), ["10.0.0.1/24"]);
+    assert_eq!(given(bare("c2", "node-b").run().await), ["10.0.0.2/24"]);
+    assert_eq!(given(bare("c3", "node-a").run().await), ["10.0.0.1/24"]);
+}
+
+#[tokio::test]
+async fn an_address_that_cannot_be_protected_any_more_is_replaced() {
+    let etcd = Etcd::start();
+    let (wide, narrow) = (network(&etcd, "10.0.0.0/24"), network(&etcd, "10.0.0.0/25"));
+    let alone = narrow.with("enable_overlapping_ranges", json!(false));
+    assert_eq!(addresses(&add(&alone, "a").await), ["10.0.0.1/25"]);
+    assert_eq!(addresses(&add(&wide, "b").await), ["10.0.0.1/24"]);
+    assert_eq!(addresses(&add(&narrow, "a").await), ["10.0.0.2/25"]);
+    // Both of them are the container's, so both go with it.
+    del(&narrow, "a").await;
+    assert_eq!(etcd.all().await.len(), 3);
+    assert_eq!(addresses(&add(&alone, "c").await), ["10.0.0.2/25"]);
+    assert_eq!(addresses(&add(&narrow, "c").await), ["10.0.0.2/25"]);
+    let keys = etcd.all().await;
+    assert!(keys.iter().all(|(key, _)| !key.contains("/ranges/")), "{keys:?}");
 }
 
 #[tokio::test]
