@@ -45,6 +45,8 @@ pub const POOL_LABEL: &str = "whereabouts.cni.cncf.io/pool";
 pub const NODE_LABEL: &str = "whereabouts.cni.cncf.io/node";
 /// The label that says for which container it was made: the id's first 63 characters.
 pub const CONTAINER_LABEL: &str = "whereabouts.cni.cncf.io/container";
+/// The label of a reservation with the uid of its pod.
+pub const POD_UID_LABEL: &str = "whereabouts.cni.cncf.io/pod-uid";
 /// The label that says in which CNI network it was made, for GC: networks can share a range.
 pub const NETWORK_LABEL: &str = "whereabouts.cni.cncf.io/network";
 /// The longest value of a label, in characters (Kubernetes, Labels and Selectors).

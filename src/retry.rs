@@ -42,6 +42,12 @@ pub fn crowd_pause(conflicts: usize) -> Duration {
     let (first, longest) = WINDOWS;
     let double = |window: Duration| window.saturating_mul(2);
     let window = (0..conflicts.min(16)).fold(first, |window, _| double(window).min(longest));
+    random_within(window)
+}
+
+/// Less than a time, another one each time and in each process.
+#[must_use]
+pub fn random_within(window: Duration) -> Duration {
     let window = usize::try_from(window.as_micros()).unwrap_or(usize::MAX);
     Duration::from_micros(u64::try_from(random_below(window)).unwrap_or_default())
 }

@@ -9,13 +9,14 @@ use std::net::IpAddr;
 
 use futures::StreamExt;
 
+use super::Kubernetes;
 use super::claims::Claim;
 use super::own::{entry_of, is_for, is_of};
 use super::pools::Change;
+use super::queue::{self, Waited};
 use super::settle::check_range;
 use super::spool::Taken;
 use super::undo::{give_back, take_back};
-use super::{Kubernetes, queue};
 use crate::allocate::Window;
 use crate::record::{Pool, PoolObject};
 use crate::retry;
@@ -65,10 +66,7 @@ pub(super) async fn lead(
     });
     let wanted: Vec<Wanted<'_>> = std::iter::once(own).chain(asked).collect();
     let (chosen, contended) = claim_all(store, range, window, &found, &wanted).await;
-    if contended {
-        let_others_before(store, range, &found, &chosen, &wanted).await;
-    }
-    let chosen = record_all(store, range, &found.pool, chosen, &wanted).await;
+    let chosen = record_all(store, range, found, chosen, (&wanted, contended)).await;
     let confirmed = confirmed(store, &chosen, &wanted).await;
     let mut by_index: BTreeMap<usize, Chosen> =
         chosen.into_iter().map(|one| (one.by, one)).collect();
@@ -207,73 +205,107 @@ async fn claim(
     }
 }
 
-/// Records all of them with one patch; what cannot be recorded is given back.
+/// Records all of them with one patch, and with them what other nodes wait for; what cannot be
+/// recorded is given back.
 async fn record_all(
     store: &Kubernetes,
     range: &Range<'_>,
-    pool: &Pool,
-    mut chosen: Vec<Chosen>,
-    wanted: &[Wanted<'_>],
+    mut found: PoolObject,
+    mut left: Vec<Chosen>,
+    (wanted, mut contended): (&[Wanted<'_>], bool),
 ) -> Vec<Chosen> {
     let attachment = |chosen: &Chosen| wanted.get(chosen.by).map(|wanted| wanted.attachment);
+    let pool = found.pool.id.clone();
+    let mut done = Vec::new();
     for conflicts in 0..TRIES {
-        let changes = chosen.iter().filter_map(|chosen| {
+        let mut others = Vec::new();
+        if contended && range.overlap == Overlap::Protected {
+            others = wait_for_others(store, range, &mut found, &left, wanted).await;
+        }
+        let (recorded, open) = sort_out(&found, left, wanted);
+        done.extend(recorded);
+        left = give_back_lost(store, &found, open).await;
+        let own = left.iter().filter_map(|chosen| {
             let entry = entry_of(attachment(chosen)?);
             Some(Change::Add(&chosen.key, entry))
         });
-        let changes: Vec<Change<'_>> = changes.collect();
+        let mut changes: Vec<Change<'_>> = own.collect();
         if changes.is_empty() {
-            return chosen;
+            return done;
         }
-        let Err(error) = store.change_all(pool, changes).await else {
-            return chosen;
+        let keys: BTreeSet<&str> = left.iter().map(|chosen| &*chosen.key).collect();
+        let others = others.iter().filter(|(key, _)| !keys.contains(&**key));
+        changes.extend(others.map(|(key, owner)| Change::Add(key, entry_of(owner))));
+        let Err(error) = store.change_all(&found.pool, changes).await else {
+            done.extend(left);
+            return done;
         };
-        tracing::debug!(pool = %pool.id, %error, "Not recorded");
+        tracing::debug!(%pool, %error, "Not recorded");
         if !error.cause.is_conflict() {
             break;
         }
-        // Who has recorded one of them meanwhile?
-        let Ok(Some(now)) = store.read_pool(&pool.id).await else {
-            break;
-        };
-        if now.pool.range_text != pool.range_text {
-            break;
-        }
-        let (free, lost): (Vec<_>, Vec<_>) = chosen
-            .into_iter()
-            .partition(|chosen| !now.entries.iter().any(|entry| *entry.key == *chosen.key));
-        give_back_all(store, &lost.iter().collect::<Vec<_>>()).await;
-        chosen = free;
         tokio::time::sleep(retry::crowd_pause(conflicts)).await;
-        let_others_before(store, range, &now, &chosen, wanted).await;
+        match store.read_pool(&pool).await {
+            Ok(Some(now)) if now.pool.range_text == found.pool.range_text => found = now,
+            _ => break,
+        }
+        contended = true;
     }
     // They may be recorded all the same: that an answer was lost is no proof.
-    let recorded = chosen.iter();
+    let recorded = left.iter();
     let recorded = recorded.filter_map(|chosen| Some((&*chosen.key, attachment(chosen)?)));
     let recorded: Vec<(&str, &Attachment)> = recorded.collect();
-    take_back(store, &pool.id, &recorded).await;
-    give_back_all(store, &chosen.iter().collect::<Vec<_>>()).await;
-    Vec::new()
+    take_back(store, &pool, &recorded).await;
+    give_back_all(store, &left.iter().collect::<Vec<_>>()).await;
+    done
 }
 
-/// Lets those nodes record first that have claimed lower addresses.
-async fn let_others_before(
+/// Lets those nodes record first that have claimed lower addresses; what is left for this one to record
+/// besides its own.
+async fn wait_for_others(
     store: &Kubernetes,
     range: &Range<'_>,
-    found: &PoolObject,
-    chosen: &[Chosen],
+    found: &mut PoolObject,
+    left: &[Chosen],
     wanted: &[Wanted<'_>],
-) {
-    let lowest = chosen.iter().map(|chosen| chosen.address).min();
-    let (Some(lowest), Some(own)) = (lowest, wanted.first()) else {
-        return;
+) -> Vec<(String, Attachment)> {
+    let lowest = left.iter().min_by_key(|chosen| chosen.address);
+    let lowest = lowest.and_then(|chosen| Some((chosen.address, wanted.get(chosen.by)?)));
+    let Some((address, owner)) = lowest else {
+        return Vec::new();
     };
-    // Without the claims nobody can be waited for.
-    if range.overlap == Overlap::Protected
-        && let Ok(claims) = store.claims_in(range.network).await
+    let outcome = queue::wait(store, range, found, address, owner.attachment).await;
+    // Another node may have recorded some of them, or all.
+    if let Ok(Some(now)) = store.read_pool(&found.pool.id).await
+        && now.pool.range_text == found.pool.range_text
     {
-        queue::wait(store, found, &claims, lowest, own.attachment).await;
+        *found = now;
     }
+    match outcome {
+        Waited::Recorded => Vec::new(),
+        Waited::Not(others) => others,
+    }
+}
+
+/// Those that are recorded, and those that are not.
+fn sort_out(
+    found: &PoolObject,
+    all: Vec<Chosen>,
+    wanted: &[Wanted<'_>],
+) -> (Vec<Chosen>, Vec<Chosen>) {
+    all.into_iter().partition(|chosen| {
+        wanted
+            .get(chosen.by)
+            .is_some_and(|owner| queue::is_recorded(found, chosen.address, owner.attachment))
+    })
+}
+
+/// Gives back those whose key somebody else has; the rest is left.
+async fn give_back_lost(store: &Kubernetes, found: &PoolObject, all: Vec<Chosen>) -> Vec<Chosen> {
+    let is_free = |chosen: &Chosen| !found.entries.iter().any(|entry| *entry.key == *chosen.key);
+    let (free, lost): (Vec<_>, Vec<_>) = all.into_iter().partition(is_free);
+    give_back_all(store, &lost.iter().collect::<Vec<_>>()).await;
+    free
 }
 
 /// Who of them still has its claim: the Go program's DEL deletes reservations by name, whoever owns

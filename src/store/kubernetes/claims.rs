@@ -13,7 +13,9 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{Kubernetes, label};
-use crate::api::{CONTAINER_LABEL, NETWORK_LABEL, NODE_LABEL, POOL_LABEL};
+use crate::api::{
+    CONTAINER_LABEL, MAX_LABEL, NETWORK_LABEL, NODE_LABEL, POD_UID_LABEL, POOL_LABEL,
+};
 use crate::api::{OverlappingRangeIPReservation, OverlappingRangeIPReservationSpec};
 use crate::client::{Call, CallError};
 use crate::reconcile::RESERVATIONS;
@@ -85,16 +87,17 @@ pub(super) struct Claimed {
     pub(super) address: IpAddr,
     /// By the server's clock.
     pub(super) created: Option<Timestamp>,
-    pub(super) node: Option<String>,
     /// The pool for which our plugin made it.
     pub(super) pool: Option<String>,
+    /// For whom, where that was read and is said in full.
+    pub(super) owner: Option<Attachment>,
 }
 
 impl Claimed {
     /// One for each way to read the name as an address of this network.
     fn all(metadata: ObjectMeta, network: &str) -> Vec<Self> {
         let mut labels = metadata.labels.unwrap_or_default();
-        let (node, pool) = (labels.remove(NODE_LABEL), labels.remove(POOL_LABEL));
+        let pool = labels.remove(POOL_LABEL);
         let created = metadata.creation_timestamp.map(|time| time.0);
         let name = metadata.name.unwrap_or_default();
         let of_network = readings(&name).into_iter().filter(|(of, _)| *of == network);
@@ -102,10 +105,33 @@ impl Claimed {
             .map(|(_, address)| Self {
                 address,
                 created,
-                node: node.clone(),
                 pool: pool.clone(),
+                owner: None,
             })
             .collect()
+    }
+
+    /// The same with its owner. What a label may have cut off is not said in full.
+    fn with_owner(object: OverlappingRangeIPReservation, network: &str) -> Vec<Self> {
+        let OverlappingRangeIPReservation { metadata, spec } = object;
+        let label = |name| metadata.labels.as_ref()?.get(name).cloned();
+        let labels = [NODE_LABEL, POD_UID_LABEL, POOL_LABEL, NETWORK_LABEL].map(label);
+        let is_whole = labels.iter().flatten().all(|text| text.len() < MAX_LABEL);
+        let [node, pod_uid, _, of_network] = labels;
+        let named = spec.containerid.zip(spec.ifname).filter(|_| is_whole);
+        let owner = named.map(|(container, interface)| Attachment {
+            network: of_network.unwrap_or_default(),
+            container,
+            interface,
+            podref: spec.podref,
+            pod_uid,
+            node,
+        });
+        let mut all = Self::all(metadata, network);
+        for claimed in &mut all {
+            claimed.owner.clone_from(&owner);
+        }
+        all
     }
 }
 
@@ -117,6 +143,9 @@ fn labels(pool: &ObjectId, attachment: &Attachment) -> BTreeMap<String, String> 
     ]);
     if let Some(node) = &attachment.node {
         labels.insert(NODE_LABEL.to_owned(), label(node));
+    }
+    if let Some(uid) = &attachment.pod_uid {
+        labels.insert(POD_UID_LABEL.to_owned(), label(uid));
     }
     labels
 }
@@ -255,8 +284,24 @@ impl Kubernetes {
             .collect())
     }
 
-    /// The claims made for a container.
-    pub(super) async fn claims_of(&self, container: &str) -> Result<Vec<Claim>, CallError> {
+    /// What is claimed for a pool, and by whom.
+    pub(super) async fn claims_for(
+        &self,
+        network: &str,
+        pool: &ObjectId,
+    ) -> Result<Vec<Claimed>, CallError> {
+        let selector = format!("{POOL_LABEL}={}", label(&pool.name));
+        let params = ListParams::default().match_any().labels(&selector);
+        let items = self.list_claims(&params).await?.into_iter();
+        Ok(items
+            .flat_map(|item| Claimed::with_owner(item, network))
+            .collect())
+    }
+
+    async fn list_claims(
+        &self,
+        params: &ListParams,
+    ) -> Result<Vec<OverlappingRangeIPReservation>, CallError> {
         #[derive(Deserialize)]
         struct List {
             items: Option<Vec<OverlappingRangeIPReservation>>,
@@ -266,13 +311,18 @@ impl Kubernetes {
             resource: RESERVATIONS,
             object: "",
         };
-        let params =
-            ListParams::default().labels(&format!("{CONTAINER_LABEL}={}", label(container)));
         let list: List = self
             .client
-            .call(&call, self.reservations().list(&params))
+            .call(&call, self.reservations().list(params))
             .await?;
-        let claims = list.items.into_iter().flatten().map(|item| {
+        Ok(list.items.unwrap_or_default())
+    }
+
+    /// The claims made for a container.
+    pub(super) async fn claims_of(&self, container: &str) -> Result<Vec<Claim>, CallError> {
+        let params =
+            ListParams::default().labels(&format!("{CONTAINER_LABEL}={}", label(container)));
+        let claims = self.list_claims(&params).await?.into_iter().map(|item| {
             let id = self.id(item.metadata.name.clone().unwrap_or_default());
             Claim::of(item, id)
         });

@@ -5,12 +5,13 @@ use std::net::IpAddr;
 
 use tokio::time::Instant;
 
+use super::Kubernetes;
 use super::claims::{Claim, Claimed};
 use super::own::{entry_of, is_of};
 use super::pools::Change;
+use super::queue::{self, Waited};
 use super::turn::Turn;
 use super::undo::{give_back, take_back};
-use super::{Kubernetes, queue};
 use crate::allocate::Window;
 use crate::client::{CallError, Cause};
 use crate::record::{Pool, PoolObject};
@@ -125,20 +126,13 @@ pub(super) async fn take(
                 }
             }
         };
-        if claim.is_some() && crowd.conflicts > 0 {
-            // Once more: others have claimed at the same moment.
-            let claims = store.claims_in(range.network).await.unwrap_or_default();
-            queue::wait(store, found, &claims, address, attachment).await;
-        }
-        let attempt = write(
-            store,
-            range,
-            &found.pool,
-            (address, claim),
-            attachment,
-            turn,
-        )
-        .await?;
+        let waited = if claim.is_some() && crowd.conflicts > 0 {
+            queue::wait(store, range, found, address, attachment).await
+        } else {
+            Waited::Not(Vec::new())
+        };
+        let claimed = (address, claim, waited);
+        let attempt = write(store, range, &found.pool, claimed, attachment, turn).await?;
         if let Attempt::Lost(address, _) = attempt {
             crowd.part(store, range, address).await?;
         }
@@ -152,7 +146,7 @@ async fn write(
     store: &Kubernetes,
     range: &Range<'_>,
     pool: &Pool,
-    (address, claim): (IpAddr, Option<Claim>),
+    (address, claim, waited): (IpAddr, Option<Claim>, Waited),
     attachment: &Attachment,
     turn: &mut Turn,
 ) -> Result<Attempt, Error> {
@@ -163,7 +157,13 @@ async fn write(
         )));
     };
     let key = offset.to_string();
-    let recorded = record(store, range, pool, (&key, address), attachment).await;
+    let recorded = match waited {
+        Waited::Recorded => Ok(None),
+        Waited::Not(others) => {
+            let own = (&*key, address, attachment);
+            record(store, range, pool, own, others).await
+        }
+    };
     match (recorded, claim) {
         (Ok(None), None) => Ok(Attempt::Done(address)),
         (Ok(None), Some(claim)) => {
@@ -208,18 +208,23 @@ async fn claim(
     }
 }
 
-/// Records the entry under a key that is free; otherwise says who has it.
+/// Records the entry under a key that is free, and with it what others wait for; otherwise says who
+/// has it.
 async fn record(
     store: &Kubernetes,
     range: &Range<'_>,
     pool: &Pool,
-    (key, address): (&str, IpAddr),
-    attachment: &Attachment,
+    (key, address, attachment): (&str, IpAddr, &Attachment),
+    mut others: Vec<(String, Attachment)>,
 ) -> Result<Option<String>, CallError> {
     let mut conflicts = 0_usize;
     loop {
-        let change = Change::Add(key, entry_of(attachment));
-        let Err(error) = store.change(pool, change).await else {
+        let own = Change::Add(key, entry_of(attachment));
+        let all = others
+            .iter()
+            .map(|(key, owner)| Change::Add(key, entry_of(owner)));
+        let all = std::iter::once(own).chain(all).collect();
+        let Err(error) = store.change_all(pool, all).await else {
             return Ok(None);
         };
         // A test failed, or others changed the pool faster than the server could follow.
@@ -241,8 +246,10 @@ async fn record(
         tokio::time::sleep(retry::crowd_pause(conflicts)).await;
         conflicts = conflicts.saturating_add(1);
         if range.overlap == Overlap::Protected {
-            let claims = store.claims_in(range.network).await.unwrap_or_default();
-            queue::wait(store, &now, &claims, address, attachment).await;
+            match queue::wait(store, range, &now, address, attachment).await {
+                Waited::Recorded => return Ok(None),
+                Waited::Not(more) => others = more,
+            }
         }
     }
 }

@@ -122,7 +122,10 @@ async fn an_address_that_cannot_be_protected_any_more_is_replaced() {
     assert_eq!(addresses(&add(&alone, "c").await), ["10.0.0.2/25"]);
     assert_eq!(addresses(&add(&narrow, "c").await), ["10.0.0.2/25"]);
     let keys = etcd.all().await;
-    assert!(keys.iter().all(|(key, _)| !key.contains("/ranges/")), "{keys:?}");
+    assert!(
+        keys.iter().all(|(key, _)| !key.contains("/ranges/")),
+        "{keys:?}"
+    );
 }
 
 #[tokio::test]
