@@ -68,8 +68,8 @@ async fn a_bad_configuration_is_refused_before_anything_is_asked() {
         ("network_name", json!("b".repeat(210)), "network_name "),
         (
             "datastore",
-            json!("etcd"),
-            "datastore \"etcd\" is not supported yet: ",
+            json!("consul"),
+            "datastore \"consul\" is not known: ",
         ),
         (
             "kubernetes",
