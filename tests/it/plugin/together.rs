@@ -87,6 +87,10 @@ impl Node {
             .map(|address| format!("kube-system/{address}"))
             .collect();
         assert_eq!(reservations(self.cluster.client()).await, claims);
+    }
+
+    /// No request is left.
+    fn assert_nobody_waits(&self) {
         let folder = self
             .locks
             .path()
@@ -96,10 +100,41 @@ impl Node {
 }
 
 #[tokio::test]
+async fn nodes_that_wait_are_recorded_by_one_of_them() {
+    let node = Node::new().await;
+    node.proxy
+        .once(is_patch, Fault::Delay(Duration::from_secs(2)));
+    let mut all = Vec::new();
+    for n in 0..6 {
+        let (name, locks) = (format!("web-{n}"), node.locks.path().join(n.to_string()));
+        let network = node.network.with("lock_dir", json!(locks));
+        let add = call("ADD", &network).container(&name);
+        let add = add.env("NODENAME", &format!("node-{n}"));
+        all.push((name.clone(), add.pod("default", &name).spawn()));
+        while n == 0 && !node.proxy.log().iter().any(is_patch) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+    node.finish(all).await;
+    let log = node.proxy.log();
+    assert!(log.iter().any(|seen| is_patch(seen) && adds(seen) > 1));
+    for entry in entries(node.cluster.client(), "kube-system", POOL)
+        .await
+        .values()
+    {
+        let name = entry["id"].as_str().unwrap();
+        let owner = json!({"id": name, "nodename": name.replace("web", "node"),
+            "poduid": format!("uid-{name}")});
+        assert_eq!(entry["owner"], owner);
+    }
+}
+
+#[tokio::test]
 async fn those_that_wait_are_served_with_one_patch() {
     let node = Node::new().await;
     let all = node.start(30).await;
     node.finish(all).await;
+    node.assert_nobody_waits();
     let log = node.proxy.log();
     let patches: Vec<usize> = log.iter().filter(|seen| is_patch(seen)).map(adds).collect();
     assert_eq!(patches.iter().sum::<usize>(), 30, "{patches:?}");
@@ -122,6 +157,7 @@ async fn a_patch_for_many_that_fails_costs_nobody_the_address() {
             .once(|seen| is_patch(seen) && adds(seen) > 1, fault);
         let all = node.start(8).await;
         node.finish(all).await;
+        node.assert_nobody_waits();
         assert!(node.proxy.log().iter().any(|seen| adds(seen) > 1));
     }
 }
@@ -175,6 +211,7 @@ async fn one_that_is_killed_while_it_is_served_leaves_nothing() {
     killed.signal("KILL");
     killed.wait().await;
     node.finish(all).await;
+    node.assert_nobody_waits();
 }
 
 #[tokio::test]
