@@ -40,6 +40,9 @@ fn main() {
         .enable_all()
         .build()
         .unwrap();
+    if let Some(command) = &options.run {
+        return runtime.block_on(reconcile::run_beside(&options, command));
+    }
     let mut tables: Vec<Table> = Vec::new();
     let mut show = |table: Table| {
         println!("{table}");

@@ -51,6 +51,11 @@ pub(crate) struct Options {
     #[arg(long)]
     pub(crate) plot: Option<PathBuf>,
 
+    /// Instead of measuring, fill a cluster of the first size and run a command beside it, with
+    /// `KUBECONFIG` set; `sh` gives a shell.
+    #[arg(long)]
+    pub(crate) run: Option<String>,
+
     /// What cargo passes to every benchmark.
     #[arg(long, hide = true)]
     bench: bool,
