@@ -24,6 +24,7 @@ use crate::log;
 use crate::metrics::Counts;
 use crate::reconcile::by_hand::NotFreed;
 use crate::reconcile::explain::{Target, Unknown};
+use crate::reconcile::ledger::Cluster;
 use crate::reconcile::report::{Conclusion, Cost, Report, Source, escape};
 use crate::reconcile::snapshot::{FileError, ReadStep, read_evidence, read_files};
 use crate::reconcile::stop::Stop;
@@ -206,11 +207,12 @@ async fn reconcile_and_report(options: &Options, counts: &mut Counts) -> Result<
     let journal = Journal::new(options)?;
     let deadline = started + options.timeout();
     let stop = listen().map_err(Error::Signals)?;
-    let client = connect(options, deadline, &stop).await?;
-    let mut run = run_live(&client, &settings, &journal, stop).await?;
+    let cluster = connect(options, deadline, &stop).await?;
+    let client = &cluster.client;
+    let mut run = run_live(&cluster, &settings, &journal, stop).await?;
     if let Some(Command::Explain { target }) = &options.command {
         let pods = target.pods(&run.snapshot.records);
-        run.snapshot.evidence = read_evidence(&client, pods)
+        run.snapshot.evidence = read_evidence(client, pods)
             .await
             .map_err(reconcile::Error::View)?;
         return explain(&run, target);
@@ -221,21 +223,22 @@ async fn reconcile_and_report(options: &Options, counts: &mut Counts) -> Result<
 }
 
 /// Finds the cluster, unless somebody asks to end before.
-async fn connect(options: &Options, deadline: Instant, stop: &Stop) -> Result<Client, Error> {
+async fn connect(options: &Options, deadline: Instant, stop: &Stop) -> Result<Cluster, Error> {
     tokio::select! {
         connection = client::connect(options.cluster(), deadline) => {
-            Ok(Client::new(connection?, deadline))
+            Ok(Cluster::of(Client::new(connection?, deadline)))
         }
         () = stop.requested() => Err(reconcile::Error::Interrupted.into()),
     }
 }
 
 async fn run_live(
-    client: &Client,
+    cluster: &Cluster,
     settings: &Settings,
     journal: &Journal,
     stop: Stop,
 ) -> Result<Run, Error> {
+    let client = &cluster.client;
     let spinner = io::stderr()
         .is_terminal()
         .then(indicatif::ProgressBar::new_spinner);
@@ -260,13 +263,13 @@ async fn run_live(
         stop,
         progress: &progress,
     };
-    let looked = reconcile::look(client, settings, &steering).await;
+    let looked = reconcile::look(cluster, settings, &steering).await;
     if let Some(spinner) = &spinner {
         spinner.finish_and_clear();
     }
     let (snapshot, plan) = looked?;
     let opened = journal.begin(client, &snapshot, &plan, settings).await?;
-    let mut run = reconcile::carry_out(client, (snapshot, plan), settings, &steering).await;
+    let mut run = reconcile::carry_out(cluster, (snapshot, plan), settings, &steering).await;
     journal.end(client, opened, &mut run).await;
     Ok(run)
 }
