@@ -1,6 +1,7 @@
 //! I/O: the command line of `ip-reconciler`: what was typed, to what is done, to an exit code.
 
 mod ask;
+mod datastore;
 mod file;
 mod journal;
 mod metrics;
@@ -29,6 +30,7 @@ use crate::reconcile::report::{Conclusion, Cost, Report, Source, escape};
 use crate::reconcile::snapshot::{FileError, ReadStep, read_evidence, read_files};
 use crate::reconcile::stop::Stop;
 use crate::reconcile::{self, Mode, Run, Settings};
+use datastore::Datastores;
 use journal::Journal;
 use options::{Command, Options};
 
@@ -91,6 +93,8 @@ enum Error {
     NoReport(#[from] undo::NoReport),
     #[error(transparent)]
     Undo(#[from] reconcile::undo::Error),
+    #[error(transparent)]
+    Datastore(#[from] datastore::Error),
 }
 
 impl Error {
@@ -102,7 +106,11 @@ impl Error {
             | Self::NoReport(_)
             | Self::Journal(journal::Error::File { .. })
             | Self::ByHand(NotFreed::Several(..))
-            | Self::Undo(reconcile::undo::Error::OtherCluster { .. }) => Exit::Usage,
+            | Self::Datastore(datastore::Error::Unusable(_))
+            | Self::Undo(
+                reconcile::undo::Error::OtherCluster { .. }
+                | reconcile::undo::Error::OtherDatastore(_),
+            ) => Exit::Usage,
             Self::ByHand(NotFreed::Refused(_)) => Exit::Refused,
             _ => Exit::Failed,
         }
@@ -191,6 +199,7 @@ async fn reconcile_and_report(options: &Options, counts: &mut Counts) -> Result<
         milliseconds: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         api_calls: traffic.0,
         bytes_received: traffic.1,
+        etcd_calls: None,
     };
     if !options.snapshot.is_empty() {
         let asked = match &options.command {
@@ -217,17 +226,25 @@ async fn reconcile_and_report(options: &Options, counts: &mut Counts) -> Result<
             .map_err(reconcile::Error::View)?;
         return explain(&run, target);
     }
-    let report = Report::new(&run, &settings, Source::Cluster, cost(client.traffic()));
+    let cost = Cost {
+        etcd_calls: cluster.ledger.calls_to_etcd(),
+        ..cost(client.traffic())
+    };
+    let report = Report::new(&run, &settings, Source::Cluster, cost);
     *counts = report.counts();
     conclude(options, &report)
 }
 
-/// Finds the cluster, unless somebody asks to end before.
+/// Finds the cluster and its records, unless somebody asks to end before.
 async fn connect(options: &Options, deadline: Instant, stop: &Stop) -> Result<Cluster, Error> {
+    let datastore = Datastores::of(options)?;
+    let connecting = async {
+        let connection = client::connect(options.cluster(), deadline).await?;
+        let client = Client::new(connection, deadline);
+        Ok(datastore.connect(client, deadline).await?)
+    };
     tokio::select! {
-        connection = client::connect(options.cluster(), deadline) => {
-            Ok(Cluster::of(Client::new(connection?, deadline)))
-        }
+        connected = connecting => connected,
         () = stop.requested() => Err(reconcile::Error::Interrupted.into()),
     }
 }
@@ -297,6 +314,7 @@ fn conclude(options: &Options, report: &Report<'_>) -> Result<Exit, Error> {
         conflicts = summary.conflicts,
         repaired = summary.repaired,
         api_calls = report.cost.api_calls,
+        etcd_calls = report.cost.etcd_calls,
         bytes_received = report.cost.bytes_received,
         milliseconds = report.cost.milliseconds,
         "Reconciled"

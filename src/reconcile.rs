@@ -39,7 +39,8 @@ use tokio::time::Instant;
 use crate::client::CallError;
 use apply::{Applied, Writing, apply};
 use grace::Grace;
-use ledger::Cluster;
+use ledger::{Cluster, Datastore};
+use networks::Networks;
 use plan::{MaxRelease, Plan, Scope};
 use repair::Repaired;
 use snapshot::{ReadStep, Snapshot, read_cluster};
@@ -79,6 +80,8 @@ pub struct Settings {
     pub page: u32,
     /// Calls side by side.
     pub at_once: usize,
+    /// Where the records are.
+    pub datastore: Datastore,
 }
 
 /// Whether a run writes.
@@ -166,6 +169,7 @@ pub async fn look(
     let view = async {
         let mut snapshot = read_cluster(cluster, settings.page, steering.progress).await?;
         snapshot.nodes.set_rules(settings.nodes);
+        snapshot.networks = Networks::of(cluster.ledger.datastore());
         snapshot.grace = Grace {
             wanted: settings.grace,
             now: client.server_time().unwrap_or_else(Timestamp::now),
@@ -220,7 +224,9 @@ pub async fn carry_out(
         repaired,
         forgotten,
     };
-    if settings.mode == Mode::Release && settings.events == Events::On {
+    // An event is about an object.
+    let has_objects = cluster.ledger.datastore() == Datastore::Kubernetes;
+    if settings.mode == Mode::Release && settings.events == Events::On && has_objects {
         let client = &cluster.client;
         let now = client.server_time().unwrap_or_else(Timestamp::now);
         let events = events::events(&run);

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use k8s_openapi::jiff::Timestamp;
 use tokio::time::Instant;
 
+use super::datastore;
 use super::journal::Journal;
 use super::options::{ByHand, Options};
 use super::{Error, Exit, ask, connect, listen};
@@ -29,7 +30,7 @@ pub(super) async fn release(options: &Options, wanted: &ByHand) -> Result<Exit, 
     let by_hand = HandRelease::new(options, wanted);
     let stop = listen().map_err(Error::Signals)?;
     let deadline = Instant::now() + options.timeout();
-    let cluster = connect(options, deadline, &stop).await?;
+    let mut cluster = connect(options, deadline, &stop).await?;
     let (mut snapshot, mut plan) = by_hand.look(&cluster, &stop, true).await?;
     if by_hand.settings.mode == Mode::DryRun {
         let ids = by_hand::ids(&plan);
@@ -45,7 +46,9 @@ pub(super) async fn release(options: &Options, wanted: &ByHand) -> Result<Exit, 
         }
         // The question may have stood there for an hour.
         let shown = evidence(&snapshot, &plan);
-        let cluster = cluster.until(Instant::now() + options.timeout());
+        let until = Instant::now() + options.timeout();
+        let renewed = cluster.renewed(until).await;
+        cluster = renewed.map_err(datastore::Error::Unreachable)?;
         (snapshot, plan) = by_hand.look(&cluster, &stop, false).await?;
         if evidence(&snapshot, &plan) != shown {
             return Err(Error::ChangedMeanwhile);

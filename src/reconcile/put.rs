@@ -41,7 +41,8 @@ pub async fn entry(
     Ok(put.into_iter().next().unwrap_or(Put::AlreadyThere))
 }
 
-/// Puts entries into a pool in one patch, each at a key that is free; what came of each, in order.
+/// Puts no more entries into a pool than go into one write, each at a key that is free; what came of
+/// each, in order.
 ///
 /// # Errors
 /// When a call fails for good; then nobody knows whether the entries are there.

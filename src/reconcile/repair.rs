@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::apply::Writing;
 use super::findings::{Finding, Kind, Repair, Slot};
-use super::ledger::{Cluster, Ledger};
+use super::ledger::{Cluster, Holder, Ledger};
 use super::plan::Scope;
 use super::put::{self, Put};
 use super::snapshot::{Snapshot, read_pod, read_reservation};
@@ -210,11 +210,13 @@ async fn put_entry(
         key,
     } = &repair.entry;
     let pod = repair.pod.to_string();
-    let entry = json!({
-        "id": container,
-        "podref": pod,
-        "ifname": repair.interface,
-        "owner": {"id": container, "poduid": state.uid, "nodename": state.node},
+    let entry = ledger.entry(&Holder {
+        container,
+        pod: &pod,
+        interface: &repair.interface,
+        uid: &state.uid,
+        node: state.node.as_deref(),
+        range_text,
     });
     let put = put::entry(ledger, pool, range_text, key, &entry).await;
     settled(put.map_err(failed)?, &pod, || {

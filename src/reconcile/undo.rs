@@ -12,7 +12,7 @@ use futures::StreamExt;
 use serde_json::Value;
 
 use super::apply::Writing;
-use super::ledger::{Cluster, Ledger};
+use super::ledger::{Cluster, Datastore, Ledger};
 use super::originals::read_cluster_uid;
 use super::put::{self, Made, Put};
 use super::saved::{SavedEntry, SavedReport, SavedReservation};
@@ -34,6 +34,12 @@ pub enum Error {
     /// Someone asked it to end.
     #[error("interrupted while reading the cluster; nothing was put back")]
     Interrupted,
+    /// The report speaks of records that are kept elsewhere.
+    #[error(
+        "the report is of records in the datastore {report}: undo it with --datastore {report}; nothing \
+         was put back", report = .0.name()
+    )]
+    OtherDatastore(Datastore),
     /// The report speaks of other records.
     #[error(
         "the report is that of another cluster: its namespace kube-system has the uid {report}, and \
@@ -92,14 +98,21 @@ async fn look<'a>(
     settings: &Settings,
     steering: &Steering<'_>,
 ) -> Result<Intent<'a>, Error> {
-    let client = &cluster.client;
+    let Cluster { client, ledger } = cluster;
+    if report.datastore != ledger.datastore() {
+        return Err(Error::OtherDatastore(report.datastore));
+    }
     let here = read_cluster_uid(client).await?;
     if here != report.cluster {
         let report = report.cluster.clone();
         return Err(Error::OtherCluster { report, here });
     }
     let mut intent = Intent::of(report);
-    let join = |pools, there| intent.join(pools, there);
+    let join = |mut pools, there| {
+        let named = report.allocations.iter();
+        ledger.add_bare(&mut pools, named.map(|it| (it.pool_id(), &*it.range)));
+        intent.join(pools, there)
+    };
     let snapshot = read_cluster_with(cluster, settings.page, steering.progress, join).await?;
     intent.judge(&snapshot);
     for at in std::mem::take(&mut intent.present) {
@@ -277,20 +290,21 @@ async fn put_entries(
     range: &str,
     at: Vec<usize>,
 ) -> Vec<(usize, Fate)> {
-    let saved = at.iter().filter_map(|at| report.allocations.get(*at));
-    let new: Vec<(&str, &Value)> = saved.map(|saved| (&*saved.offset, &saved.entry)).collect();
-    let pool = at.first().and_then(|at| report.allocations.get(*at));
-    let Some(pool) = pool.map(SavedEntry::pool_id) else {
-        return Vec::new();
-    };
-    match put::entries(ledger, &pool, range, &new).await {
-        Ok(put) => at
-            .into_iter()
-            .zip(put.into_iter().map(Fate::from))
-            .collect(),
-        Err(error) => {
-            let fate = Fate::Failed(error.to_string());
-            at.into_iter().map(|at| (at, fate.clone())).collect()
+    let mut fates = Vec::new();
+    for at in at.chunks(ledger.entries_a_write()) {
+        let saved = at.iter().filter_map(|at| report.allocations.get(*at));
+        let new: Vec<(&str, &Value)> = saved.map(|saved| (&*saved.offset, &saved.entry)).collect();
+        let pool = at.first().and_then(|at| report.allocations.get(*at));
+        let Some(pool) = pool.map(SavedEntry::pool_id) else {
+            continue;
+        };
+        match put::entries(ledger, &pool, range, &new).await {
+            Ok(put) => fates.extend(at.iter().copied().zip(put.into_iter().map(Fate::from))),
+            Err(error) => {
+                let fate = Fate::Failed(error.to_string());
+                fates.extend(at.iter().map(|at| (*at, fate.clone())));
+            }
         }
     }
+    fates
 }
