@@ -21,8 +21,13 @@ const UNNAMED: &str = "/whereabouts/v1/networks/-/";
 
 /// A run on this cluster whose records are at `host`.
 fn run_at(cluster: &Cluster, host: &str) -> Run {
+    printing("json", cluster, host)
+}
+
+/// The same with its report in this format.
+fn printing(format: &str, cluster: &Cluster, host: &str) -> Run {
     let run = reconciler(cluster.kubeconfig()).args(["--datastore", "etcd", "--etcd-host", host]);
-    run.args(["--settle", "100ms", "-o", "json"])
+    run.args(["--settle", "100ms", "-o", format])
 }
 
 fn run(cluster: &Cluster, etcd: &Etcd) -> Run {
@@ -174,7 +179,7 @@ async fn addresses_of_pods_that_are_gone_are_free_again_and_no_others() {
             &json!("c-gone")
         )
     );
-    let names = run(&cluster, &etcd).args(["--dry-run", "-o", "name"]);
+    let names = printing("name", &cluster, &etcd.host()).args(["--dry-run"]);
     let names = names.output().await.expect(0).stdout;
     let last = "/whereabouts/v1/ranges/blue/fd00---64/fd000000000000000000000000000001";
     let orphans = [&*key("10.0.0.2"), &*key("10.0.0.3"), last];
@@ -209,7 +214,7 @@ async fn every_output_and_explain_name_the_key() {
     let lan = network(&cluster, &etcd, "10.0.0.0/24");
     add(&lan, "default", "gone").await;
     for format in ["table", "wide", "yaml", "json"] {
-        let seen = run(&cluster, &etcd).args(["--dry-run", "-o", format]);
+        let seen = printing(format, &cluster, &etcd.host()).args(["--dry-run"]);
         let seen = seen.output().await.expect(0).stdout;
         assert!(
             seen.contains("PodGone") && seen.contains("10.0.0.1"),
@@ -255,7 +260,9 @@ async fn an_address_is_freed_by_hand() {
     let (cluster, etcd) = (Cluster::lock().await, Etcd::start());
     let lan = network(&cluster, &etcd, "10.0.0.0/24");
     node("node-a").unreachable().create(cluster.client()).await;
-    add(&lan, "default", "web").await;
+    node("node-b").create(cluster.client()).await;
+    let web = call("ADD", &lan).env("NODENAME", "node-b");
+    web.pod("default", "web").run().await.expect(0);
     add(&lan, "default", "gone").await;
     show(&cluster, "web", "10.0.0.1").await;
     let held = run(&cluster, &etcd).output().await.expect(0);

@@ -21,6 +21,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_ANSWER: usize = 64 << 20;
 /// `UNAVAILABLE`, `DEADLINE_EXCEEDED` and `RESOURCE_EXHAUSTED` of gRPC: may pass.
 const PASSING: [i32; 3] = [14, 4, 8];
+/// `UNKNOWN`: what no server has said, among others.
+const UNKNOWN: i32 = 2;
 /// `PERMISSION_DENIED` and `UNAUTHENTICATED`.
 const DENIED: [i32; 2] = [7, 16];
 /// `OUT_OF_RANGE`: of a revision that is gone, among others.
@@ -151,7 +153,12 @@ fn kind(error: &etcd_client::Error) -> Kind {
 
 fn is_passing(error: &etcd_client::Error) -> bool {
     match error {
-        etcd_client::Error::GRpcStatus(status) => PASSING.contains(&i32::from(status.code())),
+        etcd_client::Error::GRpcStatus(status) => {
+            let code = i32::from(status.code());
+            // etcd has not said it: the connection has ended.
+            let is_transport = code == UNKNOWN && status.source().is_some();
+            PASSING.contains(&code) || is_transport
+        }
         etcd_client::Error::TransportError(_) | etcd_client::Error::IoError(_) => true,
         _ => false,
     }
