@@ -41,10 +41,10 @@ pub(super) async fn undo(options: &Options, source: &ReportSource) -> Result<Exi
     };
     let stop = listen().map_err(Error::Signals)?;
     let deadline = Instant::now() + options.timeout();
-    let client = connect(options, deadline, &stop).await?;
+    let cluster = connect(options, deadline, &stop).await?;
     let report = match here {
         Some(report) => report,
-        None => read_kept(options, source, &client).await?,
+        None => read_kept(options, source, &cluster.client).await?,
     };
     let steering = Steering {
         deadline,
@@ -52,7 +52,7 @@ pub(super) async fn undo(options: &Options, source: &ReportSource) -> Result<Exi
         progress: &|step| tracing::debug!(?step, "Reading"),
     };
     let settings = options.settings();
-    let undone = undo::undo(&client, &report, &settings, &steering).await?;
+    let undone = undo::undo(&cluster, &report, &settings, &steering).await?;
     print(options, &undone)?;
     tracing::info!(
         complete = undone.is_complete(),

@@ -165,7 +165,7 @@ fn line(text: &mut String, name: &str, value: &str) {
 fn explain(snapshot: &Snapshot, id: RecordId, text: &mut String) {
     let (records, audit) = (&snapshot.records, snapshot.audit());
     let owner = match id {
-        RecordId::Entry(index) => describe_entry(records, index, text),
+        RecordId::Entry(index) => describe_entry(snapshot, index, text),
         RecordId::Reservation(index) => describe_reservation(records, index, text),
     };
     if let Some(owner) = owner {
@@ -200,7 +200,12 @@ fn explain(snapshot: &Snapshot, id: RecordId, text: &mut String) {
     line(text, "you can", advice(&verdict));
 }
 
-fn describe_entry<'a>(records: &'a Records, index: usize, text: &mut String) -> Option<&'a Owner> {
+fn describe_entry<'a>(
+    snapshot: &'a Snapshot,
+    index: usize,
+    text: &mut String,
+) -> Option<&'a Owner> {
+    let (records, datastore) = (&snapshot.records, snapshot.networks.datastore());
     let entry = records.entries.get(index)?;
     let pool = records.pool_of(entry);
     let address = entry.address.as_ref().map(ToString::to_string);
@@ -211,6 +216,9 @@ fn describe_entry<'a>(records: &'a Records, index: usize, text: &mut String) -> 
     line(text, "pool uid", &pool.uid);
     line(text, "version", &pool.resource_version);
     line(text, "entry", &entry.raw);
+    let at = entry.address.as_ref().ok();
+    let key = at.and_then(|address| datastore.key_of(pool, *address));
+    line(text, "key", key.as_deref().unwrap_or_default());
     Some(&entry.owner)
 }
 

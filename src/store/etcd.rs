@@ -4,7 +4,7 @@
 //! changed or freed by one that holds only if it is still what was read.
 
 mod blocks;
-mod connect;
+pub(crate) mod connect;
 pub(crate) mod layout;
 mod records;
 mod search;

@@ -15,6 +15,7 @@ use crate::api::{IPPool, OverlappingRangeIPReservation};
 use crate::client::{Call, CallError, Cause, Client};
 use crate::node::NodeState;
 use crate::pod::{Finished, PodRef, PodState};
+use crate::reconcile::ledger::Cluster;
 use crate::reconcile::nodes::Nodes;
 use crate::reconcile::pods::Pods;
 use crate::reconcile::records::Records;
@@ -45,16 +46,16 @@ pub enum ReadStep {
     Pods(usize),
 }
 
-/// Reads pools, then reservations, then nodes, then pods.
+/// Reads the records, then nodes, then pods.
 ///
 /// # Errors
 /// When any list cannot be read to its end: half a view must not look like a whole one.
 pub async fn read_cluster(
-    client: &Client,
+    cluster: &Cluster,
     page: u32,
     progress: impl Fn(ReadStep),
 ) -> Result<Snapshot, CallError> {
-    read_cluster_with(client, page, progress, Records::new).await
+    read_cluster_with(cluster, page, progress, Records::new).await
 }
 
 /// The same with records that are not there: `join` adds them to those that are, before the pods are
@@ -63,11 +64,32 @@ pub async fn read_cluster(
 /// # Errors
 /// When any list cannot be read to its end.
 pub async fn read_cluster_with(
-    client: &Client,
+    cluster: &Cluster,
     page: u32,
     progress: impl Fn(ReadStep),
     join: impl FnOnce(Vec<PoolObject>, Vec<Reservation>) -> Records,
 ) -> Result<Snapshot, CallError> {
+    let client = &cluster.client;
+    let (pools, reservations) = cluster.ledger.read_all(page, &progress).await?;
+    let records = join(pools, reservations);
+
+    progress(ReadStep::Nodes);
+    let nodes = read_nodes(client, page).await?;
+    let pods = read_pods(client, page, &records, &nodes, &progress).await?;
+    Ok(Snapshot {
+        records,
+        nodes,
+        pods,
+        ..Snapshot::default()
+    })
+}
+
+/// Reads pools, then reservations.
+pub(in crate::reconcile) async fn read_records(
+    client: &Client,
+    page: u32,
+    progress: &impl Fn(ReadStep),
+) -> Result<(Vec<PoolObject>, Vec<Reservation>), CallError> {
     progress(ReadStep::Pools);
     let list = List {
         resource: POOLS,
@@ -88,17 +110,7 @@ pub async fn read_cluster_with(
     let reservations = list
         .read(client, Vec::new, collect(decode::reservation))
         .await?;
-    let records = join(pools, reservations);
-
-    progress(ReadStep::Nodes);
-    let nodes = read_nodes(client, page).await?;
-    let pods = read_pods(client, page, &records, &nodes, &progress).await?;
-    Ok(Snapshot {
-        records,
-        nodes,
-        pods,
-        ..Snapshot::default()
-    })
+    Ok((pools, reservations))
 }
 
 fn collect<T>(

@@ -16,39 +16,68 @@ use crate::store::Error;
 
 /// How long to wait for a connection to one member before the next one is tried.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The longest answer that is taken; a page of keys is far smaller, unless somebody has put big values
+/// there.
+const MAX_ANSWER: usize = 64 << 20;
 /// `UNAVAILABLE`, `DEADLINE_EXCEEDED` and `RESOURCE_EXHAUSTED` of gRPC: may pass.
 const PASSING: [i32; 3] = [14, 4, 8];
+/// `UNKNOWN`: what no server has said, among others.
+const UNKNOWN: i32 = 2;
+/// `PERMISSION_DENIED` and `UNAUTHENTICATED`.
+const DENIED: [i32; 2] = [7, 16];
+/// `OUT_OF_RANGE`: of a revision that is gone, among others.
+const OUT_OF_RANGE: i32 = 11;
 
 /// etcd, for the calls of one command.
 #[derive(Clone)]
-pub(super) struct Connection {
+pub(crate) struct Connection {
     kv: KvClient,
     deadline: Instant,
 }
 
 /// Why a call failed.
-pub(super) struct Failure {
-    reason: String,
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// What was to be done.
+    action: String,
+    /// Why it was not, in words.
+    pub(crate) reason: String,
     /// Whether it may succeed when it is asked again.
-    pub(super) is_passing: bool,
+    pub(crate) is_passing: bool,
+    /// What kind of failure it is.
+    pub(crate) kind: Kind,
+}
+
+/// Failures that callers tell apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Nothing came in time.
+    NoAnswer,
+    /// The revision that was asked for has been compacted.
+    Compacted,
+    /// The user may not do it, or is not the one that it says.
+    Denied,
+    /// Any other.
+    Other,
 }
 
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
-        Self::Etcd(failure.reason)
+        let Failure { action, reason, .. } = failure;
+        Self::Etcd(format!("cannot {action} in etcd: {reason}"))
     }
 }
 
 impl Connection {
     /// Connects to whichever member answers.
-    pub(super) async fn new(config: &EtcdConfig, deadline: Instant) -> Result<Self, String> {
+    pub(crate) async fn new(config: &EtcdConfig, deadline: Instant) -> Result<Self, String> {
         let names = config.endpoints.join(", ");
         let endpoints: Vec<String> = config.endpoints.iter().map(|e| url(e, config)).collect();
         let options = options(config)?;
         let connecting = Client::connect(endpoints, Some(options));
         match tokio::time::timeout_at(deadline, connecting).await {
             Ok(Ok(client)) => Ok(Self {
-                kv: client.kv_client(),
+                kv: client.kv_client().max_decoding_message_size(MAX_ANSWER),
                 deadline,
             }),
             Ok(Err(error)) => Err(format!("cannot connect to etcd {names}: {}", chain(&error))),
@@ -57,18 +86,18 @@ impl Connection {
     }
 
     /// The same with another deadline.
-    pub(super) fn until(&self, deadline: Instant) -> Self {
+    pub(crate) fn until(&self, deadline: Instant) -> Self {
         Self {
             deadline,
             ..self.clone()
         }
     }
 
-    pub(super) fn deadline(&self) -> Instant {
+    pub(crate) fn deadline(&self) -> Instant {
         self.deadline
     }
 
-    pub(super) async fn get(
+    pub(crate) async fn get(
         &self,
         key: &str,
         options: Option<GetOptions>,
@@ -78,7 +107,7 @@ impl Connection {
     }
 
     /// One transaction; `object` is what it is about, for errors.
-    pub(super) async fn txn(&self, object: &str, txn: Txn) -> Result<TxnResponse, Failure> {
+    pub(crate) async fn txn(&self, object: &str, txn: Txn) -> Result<TxnResponse, Failure> {
         let call = async |mut kv: KvClient| kv.txn(txn.clone()).await;
         self.call("change", object, call).await
     }
@@ -90,24 +119,46 @@ impl Connection {
         call: impl AsyncFn(KvClient) -> Result<T, etcd_client::Error>,
     ) -> Result<T, Failure> {
         let answer = tokio::time::timeout_at(self.deadline, call(self.kv.clone())).await;
-        let (reason, is_passing) = match answer {
+        let (reason, is_passing, kind) = match answer {
             Ok(Ok(answer)) => return Ok(answer),
-            Ok(Err(error)) => (chain(&error), is_passing(&error)),
+            Ok(Err(error)) => (chain(&error), is_passing(&error), kind(&error)),
             Err(_) => (
                 "no answer in time (add_timeout or del_timeout)".to_owned(),
                 false,
+                Kind::NoAnswer,
             ),
         };
         Err(Failure {
-            reason: format!("cannot {verb} {object:?} in etcd: {reason}"),
+            action: format!("{verb} {object:?}"),
+            reason,
             is_passing,
+            kind,
         })
+    }
+}
+
+fn kind(error: &etcd_client::Error) -> Kind {
+    let etcd_client::Error::GRpcStatus(status) = error else {
+        return Kind::Other;
+    };
+    let code = i32::from(status.code());
+    if code == OUT_OF_RANGE && status.message().contains("compacted") {
+        Kind::Compacted
+    } else if DENIED.contains(&code) {
+        Kind::Denied
+    } else {
+        Kind::Other
     }
 }
 
 fn is_passing(error: &etcd_client::Error) -> bool {
     match error {
-        etcd_client::Error::GRpcStatus(status) => PASSING.contains(&i32::from(status.code())),
+        etcd_client::Error::GRpcStatus(status) => {
+            let code = i32::from(status.code());
+            // etcd has not said it: the connection has ended.
+            let is_transport = code == UNKNOWN && status.source().is_some();
+            PASSING.contains(&code) || is_transport
+        }
         etcd_client::Error::TransportError(_) | etcd_client::Error::IoError(_) => true,
         _ => false,
     }

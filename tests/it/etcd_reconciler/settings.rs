@@ -1,0 +1,165 @@
+//! How a run finds etcd, and who it is there.
+
+use etcd_client::PermissionType;
+use serde_json::json;
+
+use super::{add, keys, network, run};
+use crate::support::cluster::Cluster;
+use crate::support::etcd::Etcd;
+use crate::support::run::{Run, reconciler};
+
+/// An etcd that asks for passwords, with a user that may do what the documentation says.
+async fn guarded() -> Etcd {
+    let etcd = Etcd::start();
+    let mut client = etcd.client().await;
+    client.role_add("whereabouts").await.unwrap();
+    let permission = etcd_client::Permission::new(PermissionType::Readwrite, "/whereabouts/v1/");
+    let grant = client.role_grant_permission("whereabouts", permission.with_prefix());
+    grant.await.unwrap();
+    for (user, role) in [
+        ("root", "root"),
+        ("whereabouts", "whereabouts"),
+        ("nobody", "none"),
+    ] {
+        client.user_add(user, "open-sesame", None).await.unwrap();
+        if role == "none" {
+            client.role_add(role).await.unwrap();
+        }
+        client.user_grant_role(user, role).await.unwrap();
+    }
+    client.auth_enable().await.unwrap();
+    etcd
+}
+
+#[tokio::test]
+async fn the_flat_file_of_the_plugin_or_flags_or_the_environment_say_how() {
+    let (cluster, etcd) = (Cluster::lock().await, guarded().await);
+    let user = json!({"datastore": "etcd", "etcd_host": etcd.host(),
+        "etcd_username": "whereabouts", "etcd_password": "open-sesame", "range": "10.0.0.0/24"});
+    let lan = crate::plugin::call::Network::new(&cluster, user.clone());
+    let flat = cluster.file(&user.to_string());
+    let secret = cluster.file("open-sesame\n");
+    let plain = || reconciler(cluster.kubeconfig()).args(["-o", "json"]);
+    let by_flags = || {
+        let run = plain().args(["--datastore", "etcd", "--etcd-host", &etcd.host()]);
+        run.args(["--etcd-username", "whereabouts"])
+    };
+    let all: [Run; 4] = [
+        plain().args(["--datastore=etcd", "--etcd-config", flat.to_str().unwrap()]),
+        by_flags().args(["--etcd-password-file", secret.to_str().unwrap()]),
+        by_flags().env("IP_RECONCILER_ETCD_PASSWORD", "open-sesame"),
+        plain()
+            .env("IP_RECONCILER_DATASTORE", "etcd")
+            .env("IP_RECONCILER_ETCD_HOST", &etcd.host())
+            .env("IP_RECONCILER_ETCD_USERNAME", "whereabouts")
+            .env("IP_RECONCILER_ETCD_PASSWORD_FILE", secret.to_str().unwrap()),
+    ];
+    for run in all {
+        add(&lan, "default", "gone").await;
+        let done = run.args(["--grace", "0s"]).output().await.expect(0);
+        assert_eq!(done.json()["summary"]["released"], 1, "{done:#?}");
+    }
+}
+
+#[tokio::test]
+async fn wrong_credentials_are_named_and_a_password_never_is() {
+    let (cluster, etcd) = (Cluster::lock().await, guarded().await);
+    let refused = |user: &str, password: &str| {
+        let run = run(&cluster, &etcd).args(["--etcd-username", user, "--log-level", "trace"]);
+        run.env("IP_RECONCILER_ETCD_PASSWORD", password)
+    };
+    for (user, password, why) in [
+        ("whereabouts", "open-barley", "authentication failed"),
+        (
+            "nobody",
+            "open-sesame",
+            "grant its role readwrite on /whereabouts/v1/",
+        ),
+    ] {
+        let refused = refused(user, password).output().await.expect(1);
+        assert!(refused.stderr.contains(why), "{refused:#?}");
+        assert!(!format!("{refused:?}").contains(password), "{refused:#?}");
+    }
+    let nameless = run(&cluster, &etcd).output().await.expect(1);
+    assert!(
+        nameless.stderr.contains("user name is empty"),
+        "{nameless:#?}"
+    );
+}
+
+#[tokio::test]
+async fn what_makes_no_sense_is_refused_before_anything_is_read() {
+    let cluster = Cluster::lock().await;
+    let bad = cluster.file("no JSON");
+    let (bad, none) = (bad.to_str().unwrap(), "/none/at/all");
+    for (arguments, why) in [
+        (
+            &["--etcd-host", "a:1"][..],
+            "give them with --datastore etcd",
+        ),
+        (&["--datastore", "etcd"], "etcd_host is missing"),
+        (
+            &[
+                "--datastore",
+                "etcd",
+                "--etcd-host",
+                "a:1",
+                "--snapshot",
+                "-",
+            ],
+            "--snapshot does not go",
+        ),
+        (
+            &[
+                "--datastore",
+                "etcd",
+                "--etcd-host",
+                "a:1",
+                "--etcd-cert-file",
+                "c",
+            ],
+            "go together",
+        ),
+        (
+            &["--datastore", "etcd", "--etcd-config", bad],
+            "JSON Parsing Error",
+        ),
+        (
+            &["--datastore", "etcd", "--etcd-config", none],
+            "there is no such file",
+        ),
+        (
+            &["--datastore", "etcd", "--etcd-password-file", none],
+            "cannot read --etcd-password-file",
+        ),
+        (
+            &["--datastore", "consul"],
+            "possible values: kubernetes, etcd",
+        ),
+    ] {
+        let mut run = reconciler(cluster.kubeconfig());
+        if arguments.contains(&"--snapshot") {
+            run = run.env_remove("KUBECONFIG");
+        }
+        for argument in arguments {
+            run = run.args([*argument]);
+        }
+        let refused = run.output().await.expect(2);
+        assert!(refused.stderr.contains(why), "{refused:#?}");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_setting_of_the_environment_is_refused_too() {
+    let (cluster, etcd) = (Cluster::lock().await, Etcd::start());
+    let lan = network(&cluster, &etcd, "10.0.0.0/24");
+    add(&lan, "default", "gone").await;
+    let misspelt = run(&cluster, &etcd).env("IP_RECONCILER_ETCD_PASWORD", "x");
+    misspelt.output().await.expect(2);
+    let secret = cluster.file("x");
+    let twice = run(&cluster, &etcd).args(["--etcd-username", "a"]);
+    let twice = twice.args(["--etcd-password-file", secret.to_str().unwrap()]);
+    let twice = twice.env("IP_RECONCILER_ETCD_PASSWORD", "x");
+    twice.output().await.expect(2);
+    assert_eq!(keys(&etcd).await.len(), 1);
+}
