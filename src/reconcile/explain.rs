@@ -174,7 +174,11 @@ fn explain(snapshot: &Snapshot, id: RecordId, text: &mut String) {
             "interface",
             owner.interface.as_deref().unwrap_or_default(),
         );
-        line(text, "pod uid", owner.uid.as_deref().unwrap_or_default());
+        let uid = match id {
+            RecordId::Entry(index) => records.entries.get(index).and_then(|it| it.uid.as_ref()),
+            RecordId::Reservation(_) => None,
+        };
+        line(text, "pod uid", &uid.map(ToString::to_string).unwrap_or_default());
         if let Some(pod) = &owner.pod {
             let state = snapshot.pods.get(pod);
             line(text, "pod", &describe_pod(pod, state));
@@ -215,7 +219,7 @@ fn describe_entry<'a>(
     line(text, "range", &pool.range_text);
     line(text, "pool uid", &pool.uid);
     line(text, "version", &pool.resource_version);
-    line(text, "entry", &entry.raw);
+    line(text, "entry", &entry.raw());
     let at = entry.address.as_ref().ok();
     let key = at.and_then(|address| datastore.key_of(pool, *address));
     line(text, "key", key.as_deref().unwrap_or_default());
@@ -240,8 +244,8 @@ fn describe_reservation<'a>(
         addresses.join(" or "),
         escape(&name)
     );
-    line(text, "uid", &reservation.uid);
-    line(text, "version", &reservation.resource_version);
+    line(text, "uid", &reservation.uid.to_string());
+    line(text, "version", &reservation.resource_version.to_string());
     let entries = reservation
         .entries
         .iter()

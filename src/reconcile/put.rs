@@ -64,7 +64,7 @@ pub async fn entries(
         let mut results: Vec<Option<Put>> = Vec::new();
         for (key, value) in new {
             let found = now.entries.iter().find(|entry| *entry.key == **key);
-            results.push(found.map(|found| in_place(&found.raw, value)));
+            results.push(found.map(|found| in_place(&found.raw(), value)));
         }
         let filled = |results: Vec<Option<Put>>, rest: Put| {
             let each = results

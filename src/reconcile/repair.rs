@@ -143,7 +143,7 @@ async fn container_of_entry(ledger: &Ledger, repair: &Repair) -> Result<String, 
     let entry = entry.ok_or_else(|| {
         Outcome::Changed(format!("entry {key} of pool {pool} is not what it was"))
     })?;
-    let raw: Value = serde_json::from_str(&entry.raw).unwrap_or_default();
+    let raw: Value = serde_json::from_str(&entry.raw()).unwrap_or_default();
     Ok(text(&raw, "/id"))
 }
 
@@ -214,7 +214,7 @@ async fn put_entry(
         container,
         pod: &pod,
         interface: &repair.interface,
-        uid: &state.uid,
+        uid: &state.uid.to_string(),
         node: state.node.as_deref(),
         range_text,
     });

@@ -301,7 +301,7 @@ impl<'a> Report<'a> {
                 let entry = self.records().entries.get(index)?;
                 let object = self.records().pool_of(entry);
                 let (pool, at) = (&object.id, entry.address.as_ref().ok());
-                let (container_id, podref) = id_and_podref(&entry.raw);
+                let (container_id, podref) = id_and_podref(&entry.raw());
                 Some(Row {
                     kind: "Allocation",
                     namespace: &pool.namespace,

@@ -128,7 +128,7 @@ impl SavedReport {
                 pool: pool.id.name.to_string(),
                 range: pool.range_text.to_string(),
                 offset: entry.key.to_string(),
-                entry: serde_json::from_str(&entry.raw).ok()?,
+                entry: serde_json::from_str(&entry.raw()).ok()?,
                 reservations: claims.get(index).cloned().unwrap_or_default(),
                 verdict: verdict(RecordId::Entry(*index)),
                 result: None,

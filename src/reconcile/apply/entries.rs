@@ -15,6 +15,7 @@ use crate::reconcile::records::RecordId;
 use crate::reconcile::snapshot::{Snapshot, read_pool};
 use crate::record::{Pool, PoolObject};
 use crate::retry;
+use crate::text::Text;
 
 /// Entries in one patch; the API server takes 10,000 operations, two for each entry.
 pub(in crate::reconcile) const MAX_ENTRIES_A_PATCH: usize = 1000;
@@ -23,7 +24,7 @@ pub(in crate::reconcile) const MAX_ENTRIES_A_PATCH: usize = 1000;
 pub(in crate::reconcile) struct Pending {
     index: usize,
     /// Its key in the pool.
-    pub(in crate::reconcile) key: Box<str>,
+    pub(in crate::reconcile) key: Text,
     /// What was judged, or the same as it was last read.
     pub(in crate::reconcile) judged: Value,
 }
@@ -56,7 +57,7 @@ pub(super) async fn release(
             .filter_map(|i| Some((*i, records.entries.get(*i)?)))
         {
             pool = Some(records.pool_of(entry));
-            match serde_json::from_str(&entry.raw) {
+            match serde_json::from_str(&entry.raw()) {
                 Ok(judged) => pending.push(Pending {
                     index,
                     key: entry.key.clone(),
@@ -216,7 +217,7 @@ pub(in crate::reconcile) async fn look_again(
             return Standing::Gone;
         };
         let is_meant = pool.range_text == judged.range_text && !pool.protected;
-        let now = serde_json::from_str::<Value>(&found.raw).ok();
+        let now = serde_json::from_str::<Value>(&found.raw()).ok();
         let as_judged = now.filter(|now| is_meant && *now == entry.judged);
         as_judged.map_or(Standing::Changed, Standing::AsJudged)
     };

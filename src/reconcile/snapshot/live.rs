@@ -23,6 +23,7 @@ use crate::reconcile::{NODES, PODS, POOLS, RESERVATIONS};
 use crate::record::decode::{self, SeenPod};
 use crate::record::evidence::{self, Evidence};
 use crate::record::{ObjectId, PoolObject, Reservation};
+use crate::text::{Text, Texts};
 
 /// Pools are big objects: a page of them is bounded by their size, not by their number.
 const MAX_POOLS_A_PAGE: u32 = 50;
@@ -98,7 +99,16 @@ pub(in crate::reconcile) async fn read_records(
         fields: None,
         page: page.min(MAX_POOLS_A_PAGE),
     };
-    let pools = list.read(client, Vec::new, collect(decode::pool)).await?;
+    // Most texts are those of many records.
+    let mut texts = Texts::default();
+    let mut pool = |json: &[u8]| {
+        let mut object = decode::pool(json)?;
+        for entry in &mut object.entries {
+            entry.share(&mut texts);
+        }
+        Ok(object)
+    };
+    let pools = list.read(client, Vec::new, collect(&mut pool)).await?;
     progress(ReadStep::Reservations);
     let path = all_of::<OverlappingRangeIPReservation>();
     let list = List {
@@ -107,14 +117,19 @@ pub(in crate::reconcile) async fn read_records(
         page,
         ..list
     };
+    let mut reservation = |json: &[u8]| {
+        let mut reservation = decode::reservation(json)?;
+        reservation.share(&mut texts);
+        Ok(reservation)
+    };
     let reservations = list
-        .read(client, Vec::new, collect(decode::reservation))
+        .read(client, Vec::new, collect(&mut reservation))
         .await?;
     Ok((pools, reservations))
 }
 
 fn collect<T>(
-    decode: impl Fn(&[u8]) -> Result<T, serde_json::Error>,
+    mut decode: impl FnMut(&[u8]) -> Result<T, serde_json::Error>,
 ) -> impl FnMut(&mut Vec<T>, &[u8]) -> Result<(), serde_json::Error> {
     move |all, json| {
         all.push(decode(json)?);
@@ -152,6 +167,7 @@ async fn read_pods(
     };
     let mut pods = list.read(client, || Pods::asked_by(records), see).await?;
     for node in nodes.not_ready() {
+        let name = Text::from(node);
         let fields = format!("spec.nodeName={node}");
         let list = List {
             path: list.path.clone(),
@@ -164,7 +180,7 @@ async fn read_pods(
         };
         let bound = list.read(client, Vec::new, note).await?;
         for seen in bound {
-            pods.bind(&seen.pod, &seen.state.uid, node);
+            pods.bind(&seen.pod, &seen.state.uid, &name);
         }
     }
     for finished in Finished::ALL {

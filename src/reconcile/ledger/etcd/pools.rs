@@ -12,6 +12,8 @@ use crate::record::history::{self, USE_HISTORY_KEY};
 use crate::record::marks::{FIRST_SEEN_KEY, Marks};
 use crate::record::{Entry, ObjectId, Owner, Pool, PoolObject};
 use crate::store::etcd::layout::{ADDRESSES, Annotation, Key, Record};
+use crate::record::words::Words;
+use crate::text::Uid;
 
 /// What stands before the names of annotations of custom resources.
 const OF_OBJECTS: &str = "whereabouts.cni.cncf.io/";
@@ -223,7 +225,7 @@ impl Filing {
             let reason = "these keys name no address";
             let object = no_pool(&mut unreadable, id, reason);
             let none = Err(reason.into());
-            object.entries.push(entry(key, "", none, Owner::default()));
+            object.entries.push(entry(key, "", none, Default::default()));
         }
         let mut names = BTreeSet::new();
         let mut all: Vec<PoolObject> = Vec::new();
@@ -280,7 +282,7 @@ impl Filing {
         let found = self.pools.iter_mut().find(|(place, _)| is_its(place));
         if let Some((place, object)) = found {
             let offset = place.range.offset_of(key.address).unwrap_or_default();
-            let odd = entry(offset.to_string(), &raw, none, Owner::default());
+            let odd = entry(offset.to_string(), &raw, none, Default::default());
             object.entries.push(odd);
             return;
         }
@@ -289,7 +291,7 @@ impl Filing {
             name: key.network.as_str().into(),
         };
         let object = no_pool(unreadable, id, "no value says of which range it is");
-        let odd = entry(key.address.to_string(), &raw, none, Owner::default());
+        let odd = entry(key.address.to_string(), &raw, none, Default::default());
         object.entries.push(odd);
     }
 }
@@ -342,23 +344,30 @@ fn read(key: &Key, value: &[u8]) -> Result<(Place, Record), String> {
     Ok((place, record))
 }
 
-fn owner(record: Record) -> Owner {
-    let said = |text: Option<String>| text.filter(|text| !text.is_empty()).map(Into::into);
-    Owner {
+/// The owner, and the uid of its pod.
+fn owner(record: Record) -> (Owner, Option<Uid>) {
+    let said = |text: Option<String>| text.filter(|text| !text.is_empty());
+    let owner = Owner {
         pod: PodRef::parse(&record.podref).filter(PodRef::can_exist),
-        interface: said(Some(record.ifname)),
-        uid: said(record.poduid),
-        node: said(record.node),
-    }
+        interface: said(Some(record.ifname)).map(Into::into),
+        node: said(record.node).map(Into::into),
+    };
+    (owner, said(record.poduid).map(|uid| uid.as_str().into()))
 }
 
-fn entry(key: String, raw: &str, address: Result<IpAddr, Box<str>>, owner: Owner) -> Entry {
+fn entry(
+    key: String,
+    raw: &str,
+    address: Result<IpAddr, Box<str>>,
+    (owner, uid): (Owner, Option<Uid>),
+) -> Entry {
     Entry {
         pool: 0,
         key: key.into(),
-        raw: raw.into(),
+        words: Words::other(raw),
         address,
         owner,
+        uid,
     }
 }
 

@@ -10,6 +10,7 @@ use crate::pod::RECONCILE_KEY;
 use crate::reconcile::apply::{Pending, Standing};
 use crate::record::{Entry, ObjectId, Owner, Pool, PoolObject};
 use crate::store::etcd::layout::{Key, Record};
+use crate::record::words::Words;
 
 /// Entries in one transaction: etcd takes 128 operations by default, and each entry has three keys.
 pub(in crate::reconcile) const MAX_ENTRIES_A_TXN: usize = 42;
@@ -96,9 +97,10 @@ impl EtcdLedger {
             Some(Entry {
                 pool: 0,
                 key: (*key).into(),
-                raw: String::from_utf8_lossy(found.value()).into(),
+                words: Words::other(&String::from_utf8_lossy(found.value())),
                 address: Ok(*address),
                 owner: Owner::default(),
+                uid: None,
             })
         });
         let entries = entries.collect();

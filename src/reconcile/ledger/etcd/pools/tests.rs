@@ -68,12 +68,12 @@ fn a_network_and_a_range_are_a_pool() {
     let Owner {
         pod,
         interface,
-        uid,
         node,
     } = &entry.owner;
+    assert_eq!(entry.uid, Some("u1".into()));
     assert_eq!(pod, &PodRef::parse("a/d"));
-    let said = [interface, uid, node].map(|text| text.as_deref().unwrap_or_default());
-    assert_eq!(said, ["net1", "u1", "n1"]);
+    let said = [interface, node].map(|text| text.as_deref().unwrap_or_default());
+    assert_eq!(said, ["net1", "n1"]);
 }
 
 #[test]
