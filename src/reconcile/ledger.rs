@@ -12,10 +12,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::Mode;
 use super::apply::{Pending, Standing, entries, memory};
 #[cfg(feature = "etcd")]
 use super::memory::Carrier;
 use super::memory::Change;
+#[cfg(feature = "etcd")]
+use super::originals::read_cluster_uid;
 use super::put;
 use super::records::Records;
 use super::snapshot::{self, ReadStep};
@@ -82,6 +85,28 @@ pub enum Ledger {
     Etcd(Box<EtcdLedger>),
 }
 
+/// Whose pods the records are of is not clear.
+#[derive(Debug, thiserror::Error)]
+pub enum NotOurs {
+    /// It cannot be found out.
+    #[error(transparent)]
+    Unknown(#[from] CallError),
+    /// A reconciler of another cluster frees them.
+    #[error(
+        "the records in etcd are those of another cluster, whose namespace kube-system has the uid \
+         {there}, and here it is {here}: what its pods use would be freed here. Give each cluster an etcd \
+         of its own; if this is the same one, made anew, delete the key {key}"
+    )]
+    OtherCluster {
+        /// What etcd has.
+        there: String,
+        /// This one's.
+        here: String,
+        /// Where it has that.
+        key: &'static str,
+    },
+}
+
 impl Cluster {
     /// A cluster whose records are custom resources.
     #[must_use]
@@ -103,6 +128,46 @@ impl Cluster {
         let etcd = EtcdLedger::connect(config, deadline).await?;
         let ledger = Ledger::Etcd(Box::new(etcd));
         Ok(Self { client, ledger })
+    }
+
+    /// Makes sure that the records are not those of another cluster's pods: custom resources are in the
+    /// cluster itself. Who changes any claims them all.
+    #[cfg_attr(
+        not(feature = "etcd"),
+        expect(clippy::unused_async, reason = "of custom resources it is known")
+    )]
+    pub(super) async fn own_records(&self, mode: Mode, writes: bool) -> Result<(), NotOurs> {
+        match &self.ledger {
+            Ledger::Kubernetes(_) => {
+                let _ = (mode, writes);
+                Ok(())
+            }
+            #[cfg(feature = "etcd")]
+            Ledger::Etcd(etcd) => self.own_keys(etcd, mode, writes).await,
+        }
+    }
+
+    #[cfg(feature = "etcd")]
+    async fn own_keys(&self, etcd: &EtcdLedger, mode: Mode, writes: bool) -> Result<(), NotOurs> {
+        let there = etcd.cluster().await?;
+        if there.is_none() && !writes {
+            return Ok(());
+        }
+        let here = match read_cluster_uid(&self.client).await {
+            Ok(here) => here,
+            // Whoever only looks needs no right for that.
+            Err(_) if mode == Mode::DryRun => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let there = match there {
+            Some(there) => there,
+            None => etcd.claim(&here).await?,
+        };
+        if there == here {
+            return Ok(());
+        }
+        let key = crate::store::etcd::layout::CLUSTER;
+        Err(NotOurs::OtherCluster { there, here, key })
     }
 
     /// The same after a long time, in which a connection may have been forgotten, and with another

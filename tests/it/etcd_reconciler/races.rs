@@ -1,10 +1,8 @@
 //! Others are at work between two requests of a run.
 
-use std::sync::Arc;
-
 use etcd_client::PutOptions;
 
-use super::{add, call, crowd, expected, key, keys, network, put, records, run_at, value};
+use super::{add, all, call, crowd, expected, key, keys, network, put, records, run_at, value};
 use crate::support::cluster::Cluster;
 use crate::support::etcd::Etcd;
 use crate::support::objects::{Object, pod};
@@ -53,14 +51,14 @@ async fn the_same_value_written_anew_is_another_claim() {
         first.container("c-web").run().await.expect(0);
         second.run().await.expect(0);
     });
-    let before = etcd.all().await;
+    let before = all(&etcd).await;
     let done = run_at(&cluster, &relay.host()).output().await.expect(0);
     assert_eq!(
         records(&done),
         expected(&[("10.0.0.1", "PodGone", "Changed")]),
         "{done:#?}"
     );
-    assert_eq!(etcd.all().await, before);
+    assert_eq!(all(&etcd).await, before);
 }
 
 #[tokio::test]
@@ -153,7 +151,7 @@ async fn a_compaction_in_the_middle_of_the_read_begins_it_anew() {
         2,
         "{done:#?}"
     );
-    let all = etcd.all().await;
+    let all = all(&etcd).await;
     assert_eq!(all, [], "{all:?}");
 }
 
@@ -166,7 +164,7 @@ async fn an_etcd_that_is_compacted_all_the_time_is_an_error_and_nothing_is_freed
     for _ in 0..4 {
         relay.before(continues, compact(&etcd).await);
     }
-    let before = etcd.all().await;
+    let before = all(&etcd).await;
     let run = run_at(&cluster, &relay.host()).args(["--page-size", "25"]);
     let failed = run.output().await.expect(1);
     assert!(
@@ -175,7 +173,7 @@ async fn an_etcd_that_is_compacted_all_the_time_is_an_error_and_nothing_is_freed
             .contains("4 times in a row; nothing was released"),
         "{failed:#?}"
     );
-    assert_eq!(etcd.all().await, before);
+    assert_eq!(all(&etcd).await, before);
 }
 
 #[tokio::test]
@@ -221,7 +219,7 @@ async fn a_lost_answer_is_looked_at_again() {
         };
         let found = [("10.0.0.1", "PodGone", result)];
         assert_eq!(records(&done), expected(&found), "{done:#?}");
-        assert_eq!(etcd.all().await, []);
+        assert_eq!(all(&etcd).await, []);
     }
 }
 
@@ -239,15 +237,15 @@ async fn a_run_takes_few_requests_however_much_is_recorded() {
     let relay = Relay::start(&etcd.host()).await;
     let run = || run_at(&cluster, &relay.host()).args(["--force"]);
     let dry = run().args(["--dry-run"]).output().await.expect(0);
-    // Addresses of networks, of ranges, and annotations.
-    assert_eq!(dry.json()["etcdCalls"], 3, "{dry:#?}");
-    assert_eq!(relay.log().len(), 3);
+    // Addresses of networks, of ranges, annotations, and whose they are.
+    assert_eq!(dry.json()["etcdCalls"], 4, "{dry:#?}");
+    assert_eq!(relay.log().len(), 4);
     let done = run().output().await.expect(0);
     assert_eq!(done.json()["summary"]["released"], 500);
-    // Twelve times so many as go into one transaction: a look, and the delete.
-    assert_eq!(done.json()["etcdCalls"], 3 + 2 * 12, "{done:#?}");
-    assert_eq!(relay.log().len(), 3 + 3 + 2 * 12);
-    let shared = Arc::new(etcd);
-    let left = shared.all().await;
+    // The first one that frees anything says so; then twelve times so many as go into one transaction: a
+    // look, and the delete.
+    assert_eq!(done.json()["etcdCalls"], 5 + 2 * 12, "{done:#?}");
+    assert_eq!(relay.log().len(), 4 + 5 + 2 * 12);
+    let left = all(&etcd).await;
     assert_eq!(left.len(), 1, "{left:?}");
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{add, call, expected, key, keys, network, pod, put, records, run, show, value};
+use super::{add, all, call, expected, key, keys, network, pod, put, records, run, show, value};
 use crate::support::cluster::Cluster;
 use crate::support::etcd::Etcd;
 use crate::support::objects::{Object, node};
@@ -56,7 +56,7 @@ async fn what_no_pod_of_kubernetes_has_is_never_freed() {
     bare.run().await.expect(0);
     let none = call("ADD", &lan).container("c2").env("CNI_ARGS", "");
     let none = none.run().await;
-    let before = etcd.all().await;
+    let before = all(&etcd).await;
     let kept = run(&cluster, &etcd).args(["--force"]).output().await;
     let kept = kept.expect(0);
     let rows = records(&kept);
@@ -65,7 +65,7 @@ async fn what_no_pod_of_kubernetes_has_is_never_freed() {
         rows.iter().all(|(_, verdict, _)| verdict == "Unowned"),
         "{kept:#?}"
     );
-    assert_eq!(etcd.all().await, before);
+    assert_eq!(all(&etcd).await, before);
 }
 
 #[tokio::test]
@@ -93,18 +93,18 @@ async fn what_cannot_be_read_is_reported_and_kept() {
     ] {
         put(&etcd, &key, &value).await;
     }
-    let before = etcd.all().await;
+    let before = all(&etcd).await;
     let kept = run(&cluster, &etcd).args(["--force"]).output().await;
     let kept = kept.expect(0);
-    let all = kept.json();
-    let summary = &all["summary"];
+    let said = kept.json();
+    let summary = &said["summary"];
     assert_eq!(
         summary["verdicts"],
         json!({"Malformed": 7, "PodGone": 1}),
         "{kept:#?}"
     );
     assert_eq!(summary["released"], 1);
-    let reasons = all["records"].to_string() + &all["findings"].to_string();
+    let reasons = said["records"].to_string() + &said["findings"].to_string();
     for part in [
         key("10.0.0.7"),
         "10.0.0.9 is not in its range 10.9.0.0/24".to_owned(),
@@ -118,7 +118,7 @@ async fn what_cannot_be_read_is_reported_and_kept() {
         .iter()
         .filter(|(key, _)| !key.contains("c-gone") && !key.contains("/gone/"))
         .collect();
-    let after = etcd.all().await;
+    let after = all(&etcd).await;
     assert_eq!(after.len(), gone.len() - 1);
     assert!(!after.iter().any(|(it, _)| *it == key("10.0.0.1")));
 }
@@ -137,8 +137,8 @@ async fn one_address_for_two_is_a_conflict_and_what_is_not_recorded_is_repaired(
     settled.create(cluster.client()).await;
     let seen = run(&cluster, &etcd).args(["--repair", "--detailed-exitcode"]);
     let seen = seen.output().await.expect(5);
-    let all = seen.json();
-    let found: Vec<(&str, &str, &str)> = all["findings"]
+    let said = seen.json();
+    let found: Vec<(&str, &str, &str)> = said["findings"]
         .as_array()
         .unwrap()
         .iter()
@@ -173,7 +173,7 @@ async fn one_address_for_two_is_a_conflict_and_what_is_not_recorded_is_repaired(
     let next = next.pod("default", "third").uid(uid).run().await.expect(0);
     assert!(next.stdout.contains("10.0.0.3/24"), "{next:#?}");
     call("DEL", &lan).container("c3").run().await.expect(0);
-    let left = etcd.all().await;
+    let left = all(&etcd).await;
     assert!(
         !left.iter().any(|(key, _)| key.contains("third")),
         "{left:#?}"
