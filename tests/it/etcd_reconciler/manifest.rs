@@ -104,6 +104,8 @@ async fn full_run(cluster: &Cluster, etcd: &Etcd, token: &str, arguments: &[Stri
     }
     let kubeconfig = cluster.kubeconfig_for(token, &cluster.url());
     let mut run = reconciler(&kubeconfig).args(["--settle", "100ms", "-o", "json"]);
+    // In a pod it is the pod's own.
+    run = run.args(["--reports-namespace", "kube-system"]);
     for argument in arguments.iter().filter(|it| !it.starts_with("--grace")) {
         run = run.args([argument.as_str()]);
     }
