@@ -1,11 +1,15 @@
 //! Others are at work between two requests of a run.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use etcd_client::PutOptions;
+use futures::StreamExt;
 
 use super::{add, all, call, crowd, expected, key, keys, network, put, records, run_at, value};
 use crate::support::cluster::Cluster;
 use crate::support::etcd::Etcd;
-use crate::support::objects::{Object, pod};
+use crate::support::objects::{Object, delete_pod_now, pod};
 use crate::support::relay::Relay;
 
 /// The transaction that deletes: it names the keys that lead to an address.
@@ -248,4 +252,65 @@ async fn a_run_takes_few_requests_however_much_is_recorded() {
     assert_eq!(relay.log().len(), 4 + 5 + 2 * 12);
     let left = all(&etcd).await;
     assert_eq!(left.len(), 1, "{left:?}");
+}
+
+#[tokio::test]
+async fn pods_that_come_and_go_beside_runs_keep_their_addresses_and_leave_none_behind() {
+    const PODS: usize = 60;
+    let (cluster, etcd) = (Cluster::lock().await, Etcd::start());
+    let client = cluster.client().clone();
+    let lan = network(&cluster, &etcd, "10.0.0.0/24");
+    let is_over = Arc::new(AtomicBool::new(false));
+    let watch = Arc::clone(&is_over);
+    let life = async {
+        let each = (0..PODS).map(|n| {
+            let (client, lan) = (client.clone(), lan.clone());
+            async move {
+                let name = format!("web-{n}");
+                pod("default", &name).create(&client).await;
+                let added = call("ADD", &lan).container(&format!("c-{name}"));
+                added.pod("default", &name).run().await.expect(0);
+                match n % 3 {
+                    // It goes, and its node never calls DEL.
+                    0 => delete_pod_now(&client, "default", &name).await,
+                    // Its container starts anew.
+                    1 => {
+                        let again = call("ADD", &lan).container(&format!("d-{name}"));
+                        again.pod("default", &name).run().await.expect(0);
+                    }
+                    _ => {}
+                }
+            }
+        });
+        futures::stream::iter(each)
+            .buffer_unordered(6)
+            .collect::<Vec<()>>()
+            .await;
+        is_over.store(true, Ordering::Relaxed);
+    };
+    let runs = async {
+        while !watch.load(Ordering::Relaxed) {
+            let run = run_at(&cluster, &etcd.host()).args(["--force"]);
+            run.output().await.expect(0);
+        }
+    };
+    tokio::join!(life, runs);
+    let last = run_at(&cluster, &etcd.host()).args(["--force"]);
+    last.output().await.expect(0);
+    let all = all(&etcd).await;
+    let of_addresses = all.iter().filter(|(key, _)| key.contains("/v1/networks/"));
+    let mut owners: Vec<String> = of_addresses
+        .map(|(_, value)| {
+            let record: serde_json::Value = serde_json::from_str(value).unwrap();
+            record["podref"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    owners.sort();
+    let mut alive: Vec<String> = (0..PODS)
+        .filter(|n| n % 3 != 0)
+        .map(|n| format!("default/web-{n}"))
+        .collect();
+    alive.sort();
+    assert_eq!(owners, alive);
+    assert_eq!(all.len(), 3 * alive.len());
 }

@@ -12,6 +12,11 @@ use crate::support::run::{Run, reconciler};
 /// An etcd that asks for passwords, with a user that may do what the documentation says.
 async fn guarded() -> Etcd {
     let etcd = Etcd::start();
+    guard(&etcd).await;
+    etcd
+}
+
+async fn guard(etcd: &Etcd) {
     let mut client = etcd.client().await;
     client.role_add("whereabouts").await.unwrap();
     let permission = etcd_client::Permission::new(PermissionType::Readwrite, "/whereabouts/v1/");
@@ -29,7 +34,6 @@ async fn guarded() -> Etcd {
         client.user_grant_role(user, role).await.unwrap();
     }
     client.auth_enable().await.unwrap();
-    etcd
 }
 
 /// An etcd that asks for certificates; those of a client are in its folder.
@@ -228,4 +232,39 @@ async fn a_wrong_setting_of_the_environment_is_refused_too() {
     let twice = twice.env("IP_RECONCILER_ETCD_PASSWORD", "x");
     twice.output().await.expect(2);
     assert_eq!(keys(&etcd).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_question_may_stand_there_longer_than_etcd_remembers_who_asked() {
+    let cluster = Cluster::lock().await;
+    let etcd = Etcd::with("http", |_| vec!["--auth-token-ttl=5".to_owned()]);
+    guard(&etcd).await;
+    let user = json!({"datastore": "etcd", "etcd_host": etcd.host(), "range": "10.0.0.0/24",
+        "etcd_username": "whereabouts", "etcd_password": "open-sesame"});
+    let flat = cluster.file(&user.to_string());
+    add(
+        &crate::plugin::call::Network::new(&cluster, user),
+        "default",
+        "gone",
+    )
+    .await;
+    let program = format!(
+        "{} release 10.0.0.1 --datastore etcd --etcd-config {} --kubeconfig {}",
+        env!("CARGO_BIN_EXE_ip-reconciler"),
+        flat.display(),
+        cluster.kubeconfig().display()
+    );
+    let mut command = std::process::Command::new("sh");
+    command.args([
+        "-c",
+        "{ sleep 8; echo y; } | script --quiet --return --command \"$0\" /dev/null",
+    ]);
+    command.arg(program);
+    let freed = Run::of(command, String::new()).output().await.expect(0);
+    assert!(
+        freed
+            .stdout
+            .contains("released: Allocation networks/10.0.0.0-24/1"),
+        "{freed:#?}"
+    );
 }

@@ -66,6 +66,10 @@ async fn what_no_pod_of_kubernetes_has_is_never_freed() {
         "{kept:#?}"
     );
     assert_eq!(all(&etcd).await, before);
+    // A person may, who knows better.
+    let freed = run(&cluster, &etcd).args(["release", "10.0.0.1", "--yes"]);
+    freed.output().await.expect(0);
+    assert!(!keys(&etcd).await.contains(&key("10.0.0.1")));
 }
 
 #[tokio::test]
@@ -200,4 +204,56 @@ async fn a_cluster_with_both_datastores_has_each_cleaned_by_its_own_run() {
     let path = "/api/v1/namespaces/kube-system/events";
     let events = send(client, http::Method::GET, path, None).await.unwrap();
     assert_eq!(events["items"], json!([]));
+}
+
+#[tokio::test]
+async fn definitions_say_which_datastore_a_network_has() {
+    use crate::audit::definitions::{define, with_multus};
+    use crate::support::objects::pool;
+    let (cluster, etcd) = (with_multus().await, Etcd::start());
+    let client = cluster.client();
+    let of_etcd = json!({"type": "whereabouts", "datastore": "etcd", "range": "10.0.0.0/24"});
+    define(&cluster, "net1", &of_etcd).await;
+    let of_kubernetes =
+        json!({"type": "whereabouts", "datastore": "kubernetes", "range": "10.0.0.0/24"});
+    define(&cluster, "net2", &of_kubernetes).await;
+    let in_pool = pool("kube-system", "10.0.0.0/24").entry(2, "default/two", "net2", "c");
+    in_pool.create(client).await;
+    let lan = network(&cluster, &etcd, "10.0.0.0/24");
+    assert_eq!(add(&lan, "default", "one").await, "10.0.0.1");
+    node("node-ready").create(client).await;
+    // Each has its address from its own datastore, and nothing records the other ones'.
+    for (name, interface, address) in [
+        ("one", "net1", "10.0.0.1"),
+        ("two", "net2", "10.0.0.2"),
+        ("lost-one", "net1", "10.0.0.8"),
+        ("lost-two", "net2", "10.0.0.9"),
+    ] {
+        let shown = pod("default", name).shows(interface, &[address]);
+        shown
+            .node("node-ready")
+            .phase("Running")
+            .create(client)
+            .await;
+    }
+    let unrecorded = |run: &crate::support::run::Outcome| {
+        let said = run.json();
+        let found = said["findings"].as_array().unwrap().iter();
+        let found = found.filter(|it| it["kind"] == "Unrecorded");
+        let found = found.map(|it| it["address"].as_str().unwrap().to_owned());
+        found.collect::<Vec<_>>()
+    };
+    let seen = run(&cluster, &etcd)
+        .args(["--dry-run"])
+        .output()
+        .await
+        .expect(0);
+    assert_eq!(unrecorded(&seen), ["10.0.0.8"], "{seen:#?}");
+    let seen = crate::support::run::reconciler(cluster.kubeconfig());
+    let seen = seen
+        .args(["--dry-run", "-o", "json"])
+        .output()
+        .await
+        .expect(0);
+    assert_eq!(unrecorded(&seen), ["10.0.0.9"], "{seen:#?}");
 }
