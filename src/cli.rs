@@ -20,7 +20,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::client::{self, Client, ConnectError};
+use crate::client::ConnectError;
 use crate::log;
 use crate::metrics::Counts;
 use crate::reconcile::by_hand::NotFreed;
@@ -30,7 +30,7 @@ use crate::reconcile::report::{Conclusion, Cost, Report, Source, escape};
 use crate::reconcile::snapshot::{FileError, ReadStep, read_evidence, read_files};
 use crate::reconcile::stop::Stop;
 use crate::reconcile::{self, Mode, Run, Settings};
-use datastore::Datastores;
+use datastore::connect;
 use journal::Journal;
 use options::{Command, Options};
 
@@ -233,20 +233,6 @@ async fn reconcile_and_report(options: &Options, counts: &mut Counts) -> Result<
     let report = Report::new(&run, &settings, Source::Cluster, cost);
     *counts = report.counts();
     conclude(options, &report)
-}
-
-/// Finds the cluster and its records, unless somebody asks to end before.
-async fn connect(options: &Options, deadline: Instant, stop: &Stop) -> Result<Cluster, Error> {
-    let datastore = Datastores::of(options)?;
-    let connecting = async {
-        let connection = client::connect(options.cluster(), deadline).await?;
-        let client = Client::new(connection, deadline);
-        Ok(datastore.connect(client, deadline).await?)
-    };
-    tokio::select! {
-        connected = connecting => connected,
-        () = stop.requested() => Err(reconcile::Error::Interrupted.into()),
-    }
 }
 
 async fn run_live(

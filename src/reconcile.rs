@@ -39,7 +39,7 @@ use tokio::time::Instant;
 use crate::client::CallError;
 use apply::{Applied, Writing, apply};
 use grace::Grace;
-use ledger::{Cluster, Datastore};
+use ledger::{Cluster, Datastore, NotOurs};
 use networks::Networks;
 use plan::{MaxRelease, Plan, Scope};
 use repair::Repaired;
@@ -126,6 +126,9 @@ pub enum Error {
     /// A part of the view is missing.
     #[error("{0}; nothing was released")]
     View(#[from] CallError),
+    /// The records may be those of another cluster.
+    #[error("{0}; nothing was released")]
+    NotOurs(#[from] NotOurs),
     /// Someone asked it to end.
     #[error("interrupted while reading the cluster; nothing was released")]
     Interrupted,
@@ -189,6 +192,9 @@ pub async fn look(
         () = steering.stop.requested() => return Err(Error::Interrupted),
     };
     let plan = plan(&snapshot, settings);
+    let is_to_write = !plan.is_empty() || settings.repairs == Repairs::On;
+    let writes = settings.releases(&plan) && is_to_write;
+    cluster.own_records(settings.mode, writes).await?;
     Ok((snapshot, plan))
 }
 

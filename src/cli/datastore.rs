@@ -3,8 +3,10 @@
 use tokio::time::Instant;
 
 use super::options::Options;
-use crate::client::Client;
+use crate::client::{self, Client};
+use crate::reconcile;
 use crate::reconcile::ledger::{Cluster, Datastore};
+use crate::reconcile::stop::Stop;
 
 /// Why the records cannot be reached.
 #[derive(Debug, thiserror::Error)]
@@ -17,8 +19,26 @@ pub(super) enum Error {
     Unreachable(String),
 }
 
+/// Finds the cluster and its records, unless somebody asks to end before.
+pub(super) async fn connect(
+    options: &Options,
+    deadline: Instant,
+    stop: &Stop,
+) -> Result<Cluster, super::Error> {
+    let datastore = Datastores::of(options)?;
+    let connecting = async {
+        let connection = client::connect(options.cluster(), deadline).await?;
+        let client = Client::new(connection, deadline);
+        Ok(datastore.connect(client, deadline).await?)
+    };
+    tokio::select! {
+        connected = connecting => connected,
+        () = stop.requested() => Err(reconcile::Error::Interrupted.into()),
+    }
+}
+
 /// How to reach the records, found out before anything is asked of anybody.
-pub(super) enum Datastores {
+enum Datastores {
     /// They are where the pods are.
     Kubernetes,
     /// They are in etcd.
@@ -31,7 +51,7 @@ impl Datastores {
     ///
     /// # Errors
     /// When one of them cannot be read, or the program has no etcd.
-    pub(super) fn of(options: &Options) -> Result<Self, Error> {
+    fn of(options: &Options) -> Result<Self, Error> {
         match options.records.datastore {
             Datastore::Kubernetes => Ok(Self::Kubernetes),
             #[cfg(feature = "etcd")]
@@ -55,7 +75,7 @@ impl Datastores {
             reason = "custom resources need no connection of their own"
         )
     )]
-    pub(super) async fn connect(self, client: Client, until: Instant) -> Result<Cluster, Error> {
+    async fn connect(self, client: Client, until: Instant) -> Result<Cluster, Error> {
         match self {
             Self::Kubernetes => {
                 let _ = until;

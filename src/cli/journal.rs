@@ -139,7 +139,7 @@ impl Journal {
         let fitted = fitted(report)?;
         let namespace = self.namespace.as_deref();
         let namespace = namespace.unwrap_or_else(|| client.default_namespace());
-        let name = kept::name_for(self.started);
+        let name = kept::name_for(self.datastore, self.started);
         let summary = summary(report, &fitted);
         let kept = Kept::create(client, namespace, &name, &fitted, &summary).await;
         kept.map_err(|error| error.to_string())

@@ -5,10 +5,10 @@ use std::io::{self, Write};
 use k8s_openapi::jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::datastore;
+use super::datastore::{self, connect};
 use super::journal::Journal;
 use super::options::{ByHand, Options};
-use super::{Error, Exit, ask, connect, listen};
+use super::{Error, Exit, ask, listen};
 use crate::reconcile::apply::Outcome;
 use crate::reconcile::by_hand::{self, Choice};
 use crate::reconcile::explain::{self, Target};

@@ -5,8 +5,9 @@ use std::io::{self, Read, Write};
 
 use tokio::time::Instant;
 
+use super::datastore::connect;
 use super::options::{Options, ReportSource};
-use super::{Error, Exit, connect, listen};
+use super::{Error, Exit, listen};
 use crate::client::{CallError, Client};
 use crate::reconcile::report::escape;
 use crate::reconcile::saved::{SavedReport, unpack};

@@ -6,8 +6,9 @@ use std::io::{self, Write};
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use super::audit::{Audit, Verdict};
+use super::audit::{Action, Audit, Verdict};
 use super::findings::Finding;
+use super::ledger::Datastore;
 use super::records::{RecordId, Records};
 use super::report::escape;
 use super::snapshot::Snapshot;
@@ -201,7 +202,16 @@ fn explain(snapshot: &Snapshot, id: RecordId, text: &mut String) {
     let verdict = audit.verdict(id);
     line(text, "verdict", &format!("{}: {verdict}", verdict.name()));
     line(text, "so it is", becomes(&audit, id, &verdict));
-    line(text, "you can", advice(&verdict));
+    let datastore = snapshot.networks.datastore();
+    match (id, datastore, verdict.action()) {
+        (RecordId::Entry(index), Datastore::Etcd, Action::Release) => {
+            let entry = records.entries.get(index);
+            let pool = entry.map(|entry| records.pool_of(entry));
+            let exempt = datastore.exempt(pool);
+            line(text, "you can", &format!("keep it all the same: {exempt}"));
+        }
+        _ => line(text, "you can", advice(&verdict)),
+    }
 }
 
 fn describe_entry<'a>(
@@ -296,7 +306,6 @@ fn describe_pod(pod: &PodRef, state: Option<&PodState>) -> String {
 }
 
 fn becomes(audit: &Audit<'_>, id: RecordId, verdict: &Verdict<'_>) -> &'static str {
-    use super::audit::Action;
     match (verdict.action(), id) {
         (Action::Keep, _) => "kept",
         (Action::Wait, _) => "kept until --grace is over",

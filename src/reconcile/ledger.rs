@@ -2,6 +2,7 @@
 //!
 //! What is decided about records is decided elsewhere, once for every ledger.
 
+mod cluster;
 #[cfg(feature = "etcd")]
 pub mod etcd;
 
@@ -10,7 +11,6 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
 use super::apply::{Pending, Standing, entries, memory};
 #[cfg(feature = "etcd")]
@@ -20,20 +20,12 @@ use super::put;
 use super::records::Records;
 use super::snapshot::{self, ReadStep};
 use crate::client::{CallError, Client};
-#[cfg(feature = "etcd")]
-use crate::config::EtcdConfig;
+use crate::pod::RECONCILE_KEY;
 use crate::record::{ObjectId, Pool, PoolObject, Reservation};
 #[cfg(feature = "etcd")]
 use etcd::EtcdLedger;
 
-/// A cluster: its pods and nodes, and the records of its addresses.
-#[derive(Clone)]
-pub struct Cluster {
-    /// Tells of pods and nodes.
-    pub client: Client,
-    /// Has the records.
-    pub ledger: Ledger,
-}
+pub use cluster::{Cluster, NotOurs};
 
 /// Where the plugin keeps its records, as its setting has it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -54,6 +46,19 @@ impl Datastore {
             Self::Kubernetes => "kubernetes",
             Self::Etcd => "etcd",
         }
+    }
+
+    /// How a person exempts a pool.
+    #[must_use]
+    pub fn exempt(self, pool: Option<&Pool>) -> String {
+        #[cfg(feature = "etcd")]
+        if self == Self::Etcd
+            && let Some(key) = pool.and_then(|pool| etcd::annotation_of(pool, RECONCILE_KEY))
+        {
+            return format!("etcdctl put {key} false");
+        }
+        let _ = pool;
+        format!("annotate the pool with {RECONCILE_KEY}=false")
     }
 
     /// The key of an address of a pool, where the records are no objects.
@@ -80,65 +85,6 @@ pub enum Ledger {
     /// In etcd.
     #[cfg(feature = "etcd")]
     Etcd(Box<EtcdLedger>),
-}
-
-impl Cluster {
-    /// A cluster whose records are custom resources.
-    #[must_use]
-    pub fn of(client: Client) -> Self {
-        let ledger = Ledger::Kubernetes(client.clone());
-        Self { client, ledger }
-    }
-
-    /// A cluster whose records are in etcd.
-    ///
-    /// # Errors
-    /// When etcd cannot be reached, or refuses.
-    #[cfg(feature = "etcd")]
-    pub async fn with_etcd(
-        client: Client,
-        config: EtcdConfig,
-        deadline: Instant,
-    ) -> Result<Self, String> {
-        let etcd = EtcdLedger::connect(config, deadline).await?;
-        let ledger = Ledger::Etcd(Box::new(etcd));
-        Ok(Self { client, ledger })
-    }
-
-    /// The same after a long time, in which a connection may have been forgotten, and with another
-    /// deadline.
-    ///
-    /// # Errors
-    /// When the records cannot be reached any more.
-    #[cfg_attr(
-        not(feature = "etcd"),
-        expect(
-            clippy::unused_async,
-            reason = "custom resources need no connection of their own"
-        )
-    )]
-    pub async fn renewed(&self, deadline: Instant) -> Result<Self, String> {
-        #[cfg(feature = "etcd")]
-        if let Ledger::Etcd(etcd) = &self.ledger {
-            return Ok(Self {
-                client: self.client.until(deadline),
-                ledger: Ledger::Etcd(Box::new(etcd.renewed(deadline).await?)),
-            });
-        }
-        Ok(self.until(deadline))
-    }
-
-    /// The same with another deadline; calls are counted together.
-    #[must_use]
-    pub fn until(&self, deadline: Instant) -> Self {
-        let client = self.client.until(deadline);
-        let ledger = match &self.ledger {
-            Ledger::Kubernetes(_) => Ledger::Kubernetes(client.clone()),
-            #[cfg(feature = "etcd")]
-            Ledger::Etcd(etcd) => Ledger::Etcd(Box::new(etcd.until(deadline))),
-        };
-        Self { client, ledger }
-    }
 }
 
 /// Who is to be recorded for an address.

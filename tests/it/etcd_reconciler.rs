@@ -1,6 +1,7 @@
 //! `ip-reconciler --datastore etcd`: the records of a cluster's pods in etcd.
 
 mod faults;
+mod manifest;
 mod memory;
 mod races;
 mod settings;
@@ -18,6 +19,9 @@ use crate::support::run::{Outcome, Run, reconciler};
 
 /// What stands before the keys of addresses that are unique in the unnamed network.
 const UNNAMED: &str = "/whereabouts/v1/networks/-/";
+
+/// Whose the records are.
+const CLUSTER: &str = "/whereabouts/v1/annotations/cluster";
 
 /// A run on this cluster whose records are at `host`.
 fn run_at(cluster: &Cluster, host: &str) -> Run {
@@ -54,9 +58,15 @@ async fn show(cluster: &Cluster, name: &str, address: &str) {
     pod.phase("Running").create(cluster.client()).await;
 }
 
+/// All keys and values, but for the one that says whose they are.
+async fn all(etcd: &Etcd) -> Vec<(String, String)> {
+    let all = etcd.all().await.into_iter();
+    all.filter(|(key, _)| key != CLUSTER).collect()
+}
+
 /// The keys of addresses, in their order.
 async fn keys(etcd: &Etcd) -> Vec<String> {
-    let all = etcd.all().await.into_iter().map(|(key, _)| key);
+    let all = all(etcd).await.into_iter().map(|(key, _)| key);
     let is_address = |key: &String| {
         ["networks", "ranges"].iter().any(|kind| {
             let prefix = format!("/whereabouts/v1/{kind}/");
@@ -77,8 +87,14 @@ async fn put(etcd: &Etcd, key: &str, value: &str) {
     client.put(key, value, None::<PutOptions>).await.unwrap();
 }
 
-async fn value(etcd: &Etcd, key: &str) -> Option<String> {
+/// The value of any key, that one too.
+async fn value_of_all(etcd: &Etcd, key: &str) -> Option<String> {
     let mut all = etcd.all().await.into_iter();
+    all.find_map(|(other, value)| (other == key).then_some(value))
+}
+
+async fn value(etcd: &Etcd, key: &str) -> Option<String> {
+    let mut all = all(etcd).await.into_iter();
     all.find_map(|(other, value)| (other == key).then_some(value))
 }
 
@@ -153,7 +169,7 @@ async fn addresses_of_pods_that_are_gone_are_free_again_and_no_others() {
     let done = pod("default", "done").shows("net1", &["10.0.0.3"]);
     done.phase("Succeeded").create(cluster.client()).await;
     delete_pod_now(cluster.client(), "default", "gone").await;
-    let before = etcd.all().await;
+    let before = all(&etcd).await;
 
     let dry = run(&cluster, &etcd).args(["--dry-run"]).output().await;
     let dry = dry.expect(0);
@@ -184,7 +200,7 @@ async fn addresses_of_pods_that_are_gone_are_free_again_and_no_others() {
     let last = "/whereabouts/v1/ranges/blue/fd00---64/fd000000000000000000000000000001";
     let orphans = [&*key("10.0.0.2"), &*key("10.0.0.3"), last];
     assert_eq!(names.lines().collect::<Vec<_>>(), orphans);
-    assert_eq!(etcd.all().await, before);
+    assert_eq!(all(&etcd).await, before);
 
     let done = run(&cluster, &etcd).output().await.expect(0);
     assert_eq!(done.json()["summary"]["released"], 3, "{done:#?}");
@@ -194,7 +210,7 @@ async fn addresses_of_pods_that_are_gone_are_free_again_and_no_others() {
         key.contains("c-web") || value.contains("c-web") || key.contains("/web/")
     };
     let left: Vec<_> = before.into_iter().filter(is_web).collect();
-    assert_eq!((left.len(), etcd.all().await), (3, left));
+    assert_eq!((left.len(), all(&etcd).await), (3, left));
     assert_eq!(add(&lan, "default", "next").await, "10.0.0.2");
     let again = run(&cluster, &etcd)
         .args(["--dry-run"])
@@ -239,20 +255,20 @@ async fn every_output_and_explain_name_the_key() {
 async fn brakes_hold_and_force_overrides_them() {
     let (cluster, etcd) = (Cluster::lock().await, Etcd::start());
     crowd(&etcd, 101).await;
-    let before = etcd.all().await;
+    let before = all(&etcd).await;
     let refused = run(&cluster, &etcd).output().await.expect(4);
     assert_eq!(refused.json()["refusal"]["brake"], "NoPods", "{refused:#?}");
     pod("default", "bystander").create(cluster.client()).await;
     let refused = run(&cluster, &etcd).output().await.expect(4);
     assert_eq!(refused.json()["refusal"]["brake"], "MaxRelease");
-    assert_eq!(etcd.all().await, before);
+    assert_eq!(all(&etcd).await, before);
     let forced = run(&cluster, &etcd)
         .args(["--force"])
         .output()
         .await
         .expect(0);
     assert_eq!(forced.json()["summary"]["released"], 101);
-    assert_eq!(etcd.all().await, []);
+    assert_eq!(all(&etcd).await, []);
 }
 
 #[tokio::test]

@@ -121,6 +121,12 @@ impl EtcdLedger {
     }
 }
 
+/// The key of an annotation of a pool.
+#[must_use]
+pub(super) fn annotation_of(pool: &Pool, name: &str) -> Option<String> {
+    Some(Place::of_pool(pool)?.annotation(name))
+}
+
 /// The key of an address of a pool.
 #[must_use]
 pub(super) fn key_of(pool: &Pool, address: IpAddr) -> Option<String> {

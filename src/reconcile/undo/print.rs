@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::{Fate, Mode, SavedEntry, Undone};
 use crate::ip::IpRange;
+use crate::reconcile::ledger::Datastore;
 use crate::reconcile::report::{Format, escape};
 use crate::reconcile::{POOLS, RESERVATIONS};
 use crate::record::Pool;
@@ -241,11 +242,16 @@ impl Undone<'_> {
             );
         }
         if self.count(&[Fate::PutBack, Fate::Missing]) > 0 {
+            let job = match report.datastore {
+                Datastore::Kubernetes => "ip-reconciler",
+                Datastore::Etcd => "ip-reconciler-etcd",
+            };
+            let first = report.allocations.first();
+            let pool = first.map(|saved| Pool::new(saved.pool_id(), &saved.range, false));
             remarks.push(format!(
                 "the next run releases again what is still an orphan: suspend the CronJob (kubectl \
-                 patch cronjob -n kube-system ip-reconciler -p '{{\"spec\":{{\"suspend\":true}}}}'), or \
-                 annotate the pool with {}=false",
-                crate::pod::RECONCILE_KEY
+                 patch cronjob -n kube-system {job} -p '{{\"spec\":{{\"suspend\":true}}}}'), or {}",
+                report.datastore.exempt(pool.as_ref())
             ));
         }
         remarks

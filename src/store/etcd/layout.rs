@@ -8,6 +8,7 @@
 //! | `pods/NAMESPACE/NAME/INTERFACE/…` | the same for a pod's |
 //! | `annotations/networks/NETWORK/RANGE/NAME` | what the reconciler remembers of a range, or is told of it |
 //! | `annotations/ranges/NETWORK/RANGE/NAME` | the same for the addresses that are unique in it only |
+//! | `annotations/cluster` | the cluster whose reconciler frees addresses |
 //!
 //! `NETWORK` is `network_name`, or `-`; `RANGE` is written as in the name of a Kubernetes pool;
 //! `ADDRESS` is 32 hexadecimal digits, IPv4 as IPv4-mapped, so that keys sort as addresses do. `…` is
@@ -105,6 +106,9 @@ pub(crate) struct Annotation {
 
 /// What the keys of annotations begin with.
 pub(crate) const ANNOTATIONS: &str = "/whereabouts/v1/annotations/";
+
+/// Has the uid of the namespace `kube-system` of the cluster whose reconciler frees addresses.
+pub(crate) const CLUSTER: &str = "/whereabouts/v1/annotations/cluster";
 
 impl Annotation {
     /// As it is in etcd.
@@ -351,6 +355,7 @@ mod tests {
         for text in [
             "/whereabouts/v1/annotations/pods/-/10.0.0.0-24/first-seen",
             "/whereabouts/v1/annotations/networks/-/first-seen",
+            CLUSTER,
         ] {
             assert_eq!(Annotation::read(text), None, "{text}");
         }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use super::{add, crowd, network, records, run, run_at};
+use super::{add, all, crowd, network, records, run, run_at};
 use crate::support::cluster::Cluster;
 use crate::support::etcd::Etcd;
 use crate::support::objects::{Object, pod};
@@ -31,10 +31,10 @@ async fn an_etcd_that_stops_in_the_middle_loses_nothing_and_the_next_run_goes_on
     );
     let mut etcd = Arc::try_unwrap(etcd).ok().unwrap().into_inner().unwrap();
     etcd.start_again();
-    assert_eq!(etcd.all().await.len(), 3 * 58);
+    assert_eq!(all(&etcd).await.len(), 3 * 58);
     let done = run(&cluster, &etcd).output().await.expect(0);
     assert_eq!(done.json()["summary"]["released"], 58);
-    assert_eq!(etcd.all().await, []);
+    assert_eq!(all(&etcd).await, []);
 }
 
 #[tokio::test]
@@ -42,7 +42,7 @@ async fn without_etcd_or_without_pods_nothing_is_freed() {
     let (cluster, mut etcd) = (Cluster::lock().await, Etcd::start());
     let lan = network(&cluster, &etcd, "10.0.0.0/24");
     add(&lan, "default", "gone").await;
-    let before = etcd.all().await;
+    let before = all(&etcd).await;
     let proxy = crate::support::proxy::Proxy::start(&cluster).await;
     proxy.rule(|seen| {
         let is_pods = seen.method == "GET" && seen.path.ends_with("/pods");
@@ -52,7 +52,7 @@ async fn without_etcd_or_without_pods_nothing_is_freed() {
     let blind = run(&cluster, &etcd).env("KUBECONFIG", kubeconfig.to_str().unwrap());
     let blind = blind.output().await.expect(1);
     assert!(blind.stderr.contains("nothing was released"), "{blind:#?}");
-    assert_eq!(etcd.all().await, before);
+    assert_eq!(all(&etcd).await, before);
     etcd.stop();
     let away = run(&cluster, &etcd)
         .args(["--timeout", "10s"])
@@ -61,7 +61,29 @@ async fn without_etcd_or_without_pods_nothing_is_freed() {
     let away = away.expect(1);
     assert!(away.stderr.contains(&etcd.host()), "{away:#?}");
     etcd.start_again();
-    assert_eq!(etcd.all().await, before);
+    assert_eq!(all(&etcd).await, before);
+}
+
+#[tokio::test]
+async fn an_etcd_that_says_nothing_ends_the_run_in_time() {
+    let (cluster, etcd) = (Cluster::lock().await, Etcd::start());
+    crowd(&etcd, 50).await;
+    pod("default", "bystander").create(cluster.client()).await;
+    for is_late in [
+        (|message: &str| message.contains("/whereabouts/v1/networks/")) as fn(&str) -> bool,
+        |message| message.contains("/containers/c-1/"),
+    ] {
+        let relay = Relay::start(&etcd.host()).await;
+        relay.before(is_late, std::future::pending());
+        let late = run_at(&cluster, &relay.host()).args(["--timeout", "3s"]);
+        let late = late.output().await.expect(1);
+        let said = format!("{}{}", late.stdout, late.stderr);
+        assert!(
+            said.contains("the time for the whole run is over"),
+            "{late:#?}"
+        );
+        assert_eq!(all(&etcd).await.len(), 3 * 50);
+    }
 }
 
 #[tokio::test]
@@ -91,5 +113,5 @@ async fn a_run_that_is_asked_to_stop_starts_no_further_delete() {
         "{stopped:#?}"
     );
     assert_eq!(records(&stopped).len(), 100);
-    assert_eq!(etcd.all().await.len(), 3 * 58);
+    assert_eq!(all(&etcd).await.len(), 3 * 58);
 }

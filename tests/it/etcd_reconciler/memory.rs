@@ -2,7 +2,7 @@
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
-use super::{add, expected, keys, network, pod, put, records, run, value};
+use super::{add, all, expected, keys, network, pod, put, records, run, value};
 use crate::support::cluster::Cluster;
 use crate::support::etcd::Etcd;
 use crate::support::objects::Object;
@@ -48,7 +48,7 @@ async fn an_orphan_goes_when_it_was_seen_for_long_enough() {
         expected(&[("10.0.0.1", "PodGone", "Released")])
     );
     // With it goes what was remembered of it.
-    assert_eq!(etcd.all().await, []);
+    assert_eq!(all(&etcd).await, []);
 }
 
 #[tokio::test]
@@ -74,5 +74,5 @@ async fn another_record_in_its_place_waits_anew_and_marks_of_nothing_go() {
         (records(&done), keys(&etcd).await),
         (Vec::new(), Vec::new())
     );
-    assert_eq!(etcd.all().await, []);
+    assert_eq!(all(&etcd).await, []);
 }

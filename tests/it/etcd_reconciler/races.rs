@@ -1,13 +1,15 @@
 //! Others are at work between two requests of a run.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use etcd_client::PutOptions;
+use futures::StreamExt;
 
-use super::{add, call, crowd, expected, key, keys, network, put, records, run_at, value};
+use super::{add, all, call, crowd, expected, key, keys, network, put, records, run_at, value};
 use crate::support::cluster::Cluster;
 use crate::support::etcd::Etcd;
-use crate::support::objects::{Object, pod};
+use crate::support::objects::{Object, delete_pod_now, pod};
 use crate::support::relay::Relay;
 
 /// The transaction that deletes: it names the keys that lead to an address.
@@ -53,14 +55,14 @@ async fn the_same_value_written_anew_is_another_claim() {
         first.container("c-web").run().await.expect(0);
         second.run().await.expect(0);
     });
-    let before = etcd.all().await;
+    let before = all(&etcd).await;
     let done = run_at(&cluster, &relay.host()).output().await.expect(0);
     assert_eq!(
         records(&done),
         expected(&[("10.0.0.1", "PodGone", "Changed")]),
         "{done:#?}"
     );
-    assert_eq!(etcd.all().await, before);
+    assert_eq!(all(&etcd).await, before);
 }
 
 #[tokio::test]
@@ -153,7 +155,7 @@ async fn a_compaction_in_the_middle_of_the_read_begins_it_anew() {
         2,
         "{done:#?}"
     );
-    let all = etcd.all().await;
+    let all = all(&etcd).await;
     assert_eq!(all, [], "{all:?}");
 }
 
@@ -166,7 +168,7 @@ async fn an_etcd_that_is_compacted_all_the_time_is_an_error_and_nothing_is_freed
     for _ in 0..4 {
         relay.before(continues, compact(&etcd).await);
     }
-    let before = etcd.all().await;
+    let before = all(&etcd).await;
     let run = run_at(&cluster, &relay.host()).args(["--page-size", "25"]);
     let failed = run.output().await.expect(1);
     assert!(
@@ -175,7 +177,7 @@ async fn an_etcd_that_is_compacted_all_the_time_is_an_error_and_nothing_is_freed
             .contains("4 times in a row; nothing was released"),
         "{failed:#?}"
     );
-    assert_eq!(etcd.all().await, before);
+    assert_eq!(all(&etcd).await, before);
 }
 
 #[tokio::test]
@@ -221,7 +223,7 @@ async fn a_lost_answer_is_looked_at_again() {
         };
         let found = [("10.0.0.1", "PodGone", result)];
         assert_eq!(records(&done), expected(&found), "{done:#?}");
-        assert_eq!(etcd.all().await, []);
+        assert_eq!(all(&etcd).await, []);
     }
 }
 
@@ -239,15 +241,76 @@ async fn a_run_takes_few_requests_however_much_is_recorded() {
     let relay = Relay::start(&etcd.host()).await;
     let run = || run_at(&cluster, &relay.host()).args(["--force"]);
     let dry = run().args(["--dry-run"]).output().await.expect(0);
-    // Addresses of networks, of ranges, and annotations.
-    assert_eq!(dry.json()["etcdCalls"], 3, "{dry:#?}");
-    assert_eq!(relay.log().len(), 3);
+    // Addresses of networks, of ranges, annotations, and whose they are.
+    assert_eq!(dry.json()["etcdCalls"], 4, "{dry:#?}");
+    assert_eq!(relay.log().len(), 4);
     let done = run().output().await.expect(0);
     assert_eq!(done.json()["summary"]["released"], 500);
-    // Twelve times so many as go into one transaction: a look, and the delete.
-    assert_eq!(done.json()["etcdCalls"], 3 + 2 * 12, "{done:#?}");
-    assert_eq!(relay.log().len(), 3 + 3 + 2 * 12);
-    let shared = Arc::new(etcd);
-    let left = shared.all().await;
+    // The first one that frees anything says so; then twelve times so many as go into one transaction: a
+    // look, and the delete.
+    assert_eq!(done.json()["etcdCalls"], 5 + 2 * 12, "{done:#?}");
+    assert_eq!(relay.log().len(), 4 + 5 + 2 * 12);
+    let left = all(&etcd).await;
     assert_eq!(left.len(), 1, "{left:?}");
+}
+
+#[tokio::test]
+async fn pods_that_come_and_go_beside_runs_keep_their_addresses_and_leave_none_behind() {
+    const PODS: usize = 60;
+    let (cluster, etcd) = (Cluster::lock().await, Etcd::start());
+    let client = cluster.client().clone();
+    let lan = network(&cluster, &etcd, "10.0.0.0/24");
+    let is_over = Arc::new(AtomicBool::new(false));
+    let watch = Arc::clone(&is_over);
+    let life = async {
+        let each = (0..PODS).map(|n| {
+            let (client, lan) = (client.clone(), lan.clone());
+            async move {
+                let name = format!("web-{n}");
+                pod("default", &name).create(&client).await;
+                let added = call("ADD", &lan).container(&format!("c-{name}"));
+                added.pod("default", &name).run().await.expect(0);
+                match n % 3 {
+                    // It goes, and its node never calls DEL.
+                    0 => delete_pod_now(&client, "default", &name).await,
+                    // Its container starts anew.
+                    1 => {
+                        let again = call("ADD", &lan).container(&format!("d-{name}"));
+                        again.pod("default", &name).run().await.expect(0);
+                    }
+                    _ => {}
+                }
+            }
+        });
+        futures::stream::iter(each)
+            .buffer_unordered(6)
+            .collect::<Vec<()>>()
+            .await;
+        is_over.store(true, Ordering::Relaxed);
+    };
+    let runs = async {
+        while !watch.load(Ordering::Relaxed) {
+            let run = run_at(&cluster, &etcd.host()).args(["--force"]);
+            run.output().await.expect(0);
+        }
+    };
+    tokio::join!(life, runs);
+    let last = run_at(&cluster, &etcd.host()).args(["--force"]);
+    last.output().await.expect(0);
+    let all = all(&etcd).await;
+    let of_addresses = all.iter().filter(|(key, _)| key.contains("/v1/networks/"));
+    let mut owners: Vec<String> = of_addresses
+        .map(|(_, value)| {
+            let record: serde_json::Value = serde_json::from_str(value).unwrap();
+            record["podref"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    owners.sort();
+    let mut alive: Vec<String> = (0..PODS)
+        .filter(|n| n % 3 != 0)
+        .map(|n| format!("default/web-{n}"))
+        .collect();
+    alive.sort();
+    assert_eq!(owners, alive);
+    assert_eq!(all.len(), 3 * alive.len());
 }

@@ -1,6 +1,7 @@
 //! How a run finds etcd, and who it is there.
 
-use etcd_client::PermissionType;
+use etcd_client::{Certificate, Client, ConnectOptions, Identity, PermissionType, TlsOptions};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use serde_json::json;
 
 use super::{add, keys, network, run};
@@ -11,6 +12,11 @@ use crate::support::run::{Run, reconciler};
 /// An etcd that asks for passwords, with a user that may do what the documentation says.
 async fn guarded() -> Etcd {
     let etcd = Etcd::start();
+    guard(&etcd).await;
+    etcd
+}
+
+async fn guard(etcd: &Etcd) {
     let mut client = etcd.client().await;
     client.role_add("whereabouts").await.unwrap();
     let permission = etcd_client::Permission::new(PermissionType::Readwrite, "/whereabouts/v1/");
@@ -28,7 +34,71 @@ async fn guarded() -> Etcd {
         client.user_grant_role(user, role).await.unwrap();
     }
     client.auth_enable().await.unwrap();
-    etcd
+}
+
+/// An etcd that asks for certificates; those of a client are in its folder.
+pub(super) fn with_certificates() -> Etcd {
+    Etcd::with("https", |dir| {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let write = |name: &str, text: String| {
+            let path = dir.join(name);
+            std::fs::write(&path, text).unwrap();
+            path.display().to_string()
+        };
+        let sign = |name: &str| {
+            let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+            let key = KeyPair::generate().unwrap();
+            let signed = params.signed_by(&key, &ca).unwrap();
+            let cert = write(&format!("{name}.crt"), signed.pem());
+            (cert, write(&format!("{name}.key"), key.serialize_pem()))
+        };
+        let (cert, key) = sign("server");
+        sign("client");
+        let ca = write("ca.crt", ca.pem());
+        vec![
+            format!("--cert-file={cert}"),
+            format!("--key-file={key}"),
+            format!("--trusted-ca-file={ca}"),
+            "--client-cert-auth".to_owned(),
+        ]
+    })
+}
+
+/// A client with these certificates.
+pub(super) async fn client_certificates(etcd: &Etcd) -> Client {
+    let read = |name: &str| std::fs::read(etcd.path(name)).unwrap();
+    let tls = TlsOptions::new()
+        .ca_certificate(Certificate::from_pem(read("ca.crt")))
+        .identity(Identity::from_pem(read("client.crt"), read("client.key")));
+    let options = ConnectOptions::new().with_tls(tls);
+    let url = format!("https://{}", etcd.host());
+    Client::connect([url], Some(options)).await.unwrap()
+}
+
+#[tokio::test]
+async fn certificates_are_asked_for_and_checked() {
+    let (cluster, etcd) = (Cluster::lock().await, with_certificates());
+    let file = |name: &str| etcd.path(name).display().to_string();
+    let flags = |ca: &str, cert: &str| {
+        let run = run(&cluster, &etcd).args(["--etcd-ca-cert-file", &file(ca), "--timeout", "10s"]);
+        let (cert, key) = (file(&format!("{cert}.crt")), file(&format!("{cert}.key")));
+        run.args(["--etcd-cert-file", &cert, "--etcd-key-file", &key])
+    };
+    flags("ca.crt", "client").output().await.expect(0);
+    flags("client.crt", "client").output().await.expect(1);
+    let missing = flags("ca.crt", "none").output().await.expect(1);
+    assert!(
+        missing.stderr.contains("cannot read etcd_cert_file"),
+        "{missing:#?}"
+    );
+    let bare = run(&cluster, &etcd)
+        .args(["--timeout", "10s"])
+        .output()
+        .await;
+    let bare = bare.expect(1);
+    assert!(bare.stderr.contains(&etcd.host()), "{bare:#?}");
 }
 
 #[tokio::test]
@@ -162,4 +232,39 @@ async fn a_wrong_setting_of_the_environment_is_refused_too() {
     let twice = twice.env("IP_RECONCILER_ETCD_PASSWORD", "x");
     twice.output().await.expect(2);
     assert_eq!(keys(&etcd).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_question_may_stand_there_longer_than_etcd_remembers_who_asked() {
+    let cluster = Cluster::lock().await;
+    let etcd = Etcd::with("http", |_| vec!["--auth-token-ttl=5".to_owned()]);
+    guard(&etcd).await;
+    let user = json!({"datastore": "etcd", "etcd_host": etcd.host(), "range": "10.0.0.0/24",
+        "etcd_username": "whereabouts", "etcd_password": "open-sesame"});
+    let flat = cluster.file(&user.to_string());
+    add(
+        &crate::plugin::call::Network::new(&cluster, user),
+        "default",
+        "gone",
+    )
+    .await;
+    let program = format!(
+        "{} release 10.0.0.1 --datastore etcd --etcd-config {} --kubeconfig {}",
+        env!("CARGO_BIN_EXE_ip-reconciler"),
+        flat.display(),
+        cluster.kubeconfig().display()
+    );
+    let mut command = std::process::Command::new("sh");
+    command.args([
+        "-c",
+        "{ sleep 8; echo y; } | script --quiet --return --command \"$0\" /dev/null",
+    ]);
+    command.arg(program);
+    let freed = Run::of(command, String::new()).output().await.expect(0);
+    assert!(
+        freed
+            .stdout
+            .contains("released: Allocation networks/10.0.0.0-24/1"),
+        "{freed:#?}"
+    );
 }

@@ -1,6 +1,6 @@
 //! What was released is put back.
 
-use super::{add, key, network, put, run, show, value};
+use super::{add, all, key, network, put, run, show, value};
 use crate::support::cluster::Cluster;
 use crate::support::etcd::Etcd;
 use crate::support::objects::{Object, pod};
@@ -27,7 +27,7 @@ async fn what_was_released_is_put_back_where_nothing_has_taken_its_place() {
         .unwrap()
         .replace('}', r#","more":[1.5,null]}"#);
     put(&etcd, &first, &strange).await;
-    let before = etcd.all().await;
+    let before = all(&etcd).await;
     let report = cluster.file("");
     let report = report.to_str().unwrap();
     let done = run(&cluster, &etcd).args(["--report", report]);
@@ -35,19 +35,19 @@ async fn what_was_released_is_put_back_where_nothing_has_taken_its_place() {
         done.output().await.expect(0).json()["summary"]["released"],
         3
     );
-    assert_eq!(etcd.all().await, []);
+    assert_eq!(all(&etcd).await, []);
 
     let undo = || run(&cluster, &etcd).args(["undo", report]);
     let planned = undo().args(["--dry-run"]).output().await.expect(0);
     assert_eq!(results(&planned), ["Planned"; 3], "{planned:#?}");
-    assert_eq!(etcd.all().await, []);
+    assert_eq!(all(&etcd).await, []);
     let undone = undo().output().await.expect(0);
     assert_eq!(results(&undone), ["PutBack"; 3], "{undone:#?}");
     let there = undo().output().await.expect(0);
     assert_eq!(results(&there), ["AlreadyThere"; 3], "{there:#?}");
     let names =
         |all: &[(String, String)]| all.iter().map(|(key, _)| key.clone()).collect::<Vec<_>>();
-    let after = etcd.all().await;
+    let after = all(&etcd).await;
     assert_eq!(names(&after), names(&before));
     for ((_, before), (_, after)) in before.iter().zip(&after).filter(|(it, _)| !it.1.is_empty()) {
         let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
@@ -58,7 +58,7 @@ async fn what_was_released_is_put_back_where_nothing_has_taken_its_place() {
         let del = super::call("DEL", &lan).container(&format!("c-{pod}"));
         del.run().await.expect(0);
     }
-    assert_eq!(etcd.all().await, []);
+    assert_eq!(all(&etcd).await, []);
 }
 
 #[tokio::test]
@@ -77,7 +77,7 @@ async fn what_is_taken_or_shown_by_another_stays_that_ones() {
         .expect(0);
     assert_eq!(add(&lan, "default", "other").await, "10.0.0.1");
     show(&cluster, "shows", "10.0.0.2").await;
-    let before = etcd.all().await;
+    let before = all(&etcd).await;
     let undone = run(&cluster, &etcd)
         .args(["undo", report])
         .output()
@@ -88,7 +88,7 @@ async fn what_is_taken_or_shown_by_another_stays_that_ones() {
         ["Taken", "Taken", "PutBack"],
         "{undone:#?}"
     );
-    let after = etcd.all().await;
+    let after = all(&etcd).await;
     assert!(before.iter().all(|it| after.contains(it)) && after.len() == before.len() + 3);
 }
 
@@ -97,7 +97,7 @@ async fn a_kept_report_is_undone_and_only_where_its_records_were() {
     let (cluster, etcd) = (Cluster::lock().await, Etcd::start());
     pod("default", "bystander").create(cluster.client()).await;
     super::crowd(&etcd, 60).await;
-    let before = etcd.all().await;
+    let before = all(&etcd).await;
     let kept = ["--keep-reports", "2", "--reports-namespace", "tenant-a"];
     let done = run(&cluster, &etcd).args(kept).output().await.expect(0);
     assert_eq!(done.json()["summary"]["released"], 60);
@@ -124,5 +124,5 @@ async fn a_kept_report_is_undone_and_only_where_its_records_were() {
         .await
         .expect(0);
     assert_eq!(results(&undone), ["PutBack"; 60], "{undone:#?}");
-    assert_eq!(etcd.all().await.len(), before.len());
+    assert_eq!(all(&etcd).await.len(), before.len());
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{add, call, expected, key, keys, network, pod, put, records, run, show, value};
+use super::{add, all, call, expected, key, keys, network, pod, put, records, run, show, value};
 use crate::support::cluster::Cluster;
 use crate::support::etcd::Etcd;
 use crate::support::objects::{Object, node};
@@ -56,7 +56,7 @@ async fn what_no_pod_of_kubernetes_has_is_never_freed() {
     bare.run().await.expect(0);
     let none = call("ADD", &lan).container("c2").env("CNI_ARGS", "");
     let none = none.run().await;
-    let before = etcd.all().await;
+    let before = all(&etcd).await;
     let kept = run(&cluster, &etcd).args(["--force"]).output().await;
     let kept = kept.expect(0);
     let rows = records(&kept);
@@ -65,7 +65,11 @@ async fn what_no_pod_of_kubernetes_has_is_never_freed() {
         rows.iter().all(|(_, verdict, _)| verdict == "Unowned"),
         "{kept:#?}"
     );
-    assert_eq!(etcd.all().await, before);
+    assert_eq!(all(&etcd).await, before);
+    // A person may, who knows better.
+    let freed = run(&cluster, &etcd).args(["release", "10.0.0.1", "--yes"]);
+    freed.output().await.expect(0);
+    assert!(!keys(&etcd).await.contains(&key("10.0.0.1")));
 }
 
 #[tokio::test]
@@ -93,18 +97,18 @@ async fn what_cannot_be_read_is_reported_and_kept() {
     ] {
         put(&etcd, &key, &value).await;
     }
-    let before = etcd.all().await;
+    let before = all(&etcd).await;
     let kept = run(&cluster, &etcd).args(["--force"]).output().await;
     let kept = kept.expect(0);
-    let all = kept.json();
-    let summary = &all["summary"];
+    let said = kept.json();
+    let summary = &said["summary"];
     assert_eq!(
         summary["verdicts"],
         json!({"Malformed": 7, "PodGone": 1}),
         "{kept:#?}"
     );
     assert_eq!(summary["released"], 1);
-    let reasons = all["records"].to_string() + &all["findings"].to_string();
+    let reasons = said["records"].to_string() + &said["findings"].to_string();
     for part in [
         key("10.0.0.7"),
         "10.0.0.9 is not in its range 10.9.0.0/24".to_owned(),
@@ -118,7 +122,7 @@ async fn what_cannot_be_read_is_reported_and_kept() {
         .iter()
         .filter(|(key, _)| !key.contains("c-gone") && !key.contains("/gone/"))
         .collect();
-    let after = etcd.all().await;
+    let after = all(&etcd).await;
     assert_eq!(after.len(), gone.len() - 1);
     assert!(!after.iter().any(|(it, _)| *it == key("10.0.0.1")));
 }
@@ -137,8 +141,8 @@ async fn one_address_for_two_is_a_conflict_and_what_is_not_recorded_is_repaired(
     settled.create(cluster.client()).await;
     let seen = run(&cluster, &etcd).args(["--repair", "--detailed-exitcode"]);
     let seen = seen.output().await.expect(5);
-    let all = seen.json();
-    let found: Vec<(&str, &str, &str)> = all["findings"]
+    let said = seen.json();
+    let found: Vec<(&str, &str, &str)> = said["findings"]
         .as_array()
         .unwrap()
         .iter()
@@ -173,7 +177,7 @@ async fn one_address_for_two_is_a_conflict_and_what_is_not_recorded_is_repaired(
     let next = next.pod("default", "third").uid(uid).run().await.expect(0);
     assert!(next.stdout.contains("10.0.0.3/24"), "{next:#?}");
     call("DEL", &lan).container("c3").run().await.expect(0);
-    let left = etcd.all().await;
+    let left = all(&etcd).await;
     assert!(
         !left.iter().any(|(key, _)| key.contains("third")),
         "{left:#?}"
@@ -200,4 +204,56 @@ async fn a_cluster_with_both_datastores_has_each_cleaned_by_its_own_run() {
     let path = "/api/v1/namespaces/kube-system/events";
     let events = send(client, http::Method::GET, path, None).await.unwrap();
     assert_eq!(events["items"], json!([]));
+}
+
+#[tokio::test]
+async fn definitions_say_which_datastore_a_network_has() {
+    use crate::audit::definitions::{define, with_multus};
+    use crate::support::objects::pool;
+    let (cluster, etcd) = (with_multus().await, Etcd::start());
+    let client = cluster.client();
+    let of_etcd = json!({"type": "whereabouts", "datastore": "etcd", "range": "10.0.0.0/24"});
+    define(&cluster, "net1", &of_etcd).await;
+    let of_kubernetes =
+        json!({"type": "whereabouts", "datastore": "kubernetes", "range": "10.0.0.0/24"});
+    define(&cluster, "net2", &of_kubernetes).await;
+    let in_pool = pool("kube-system", "10.0.0.0/24").entry(2, "default/two", "net2", "c");
+    in_pool.create(client).await;
+    let lan = network(&cluster, &etcd, "10.0.0.0/24");
+    assert_eq!(add(&lan, "default", "one").await, "10.0.0.1");
+    node("node-ready").create(client).await;
+    // Each has its address from its own datastore, and nothing records the other ones'.
+    for (name, interface, address) in [
+        ("one", "net1", "10.0.0.1"),
+        ("two", "net2", "10.0.0.2"),
+        ("lost-one", "net1", "10.0.0.8"),
+        ("lost-two", "net2", "10.0.0.9"),
+    ] {
+        let shown = pod("default", name).shows(interface, &[address]);
+        shown
+            .node("node-ready")
+            .phase("Running")
+            .create(client)
+            .await;
+    }
+    let unrecorded = |run: &crate::support::run::Outcome| {
+        let said = run.json();
+        let found = said["findings"].as_array().unwrap().iter();
+        let found = found.filter(|it| it["kind"] == "Unrecorded");
+        let found = found.map(|it| it["address"].as_str().unwrap().to_owned());
+        found.collect::<Vec<_>>()
+    };
+    let seen = run(&cluster, &etcd)
+        .args(["--dry-run"])
+        .output()
+        .await
+        .expect(0);
+    assert_eq!(unrecorded(&seen), ["10.0.0.8"], "{seen:#?}");
+    let seen = crate::support::run::reconciler(cluster.kubeconfig());
+    let seen = seen
+        .args(["--dry-run", "-o", "json"])
+        .output()
+        .await
+        .expect(0);
+    assert_eq!(unrecorded(&seen), ["10.0.0.9"], "{seen:#?}");
 }

@@ -1,6 +1,6 @@
 //! I/O: changes keys of etcd, each change guarded by what was read.
 
-use etcd_client::{Compare, CompareOp, KeyValue, Txn, TxnOp, TxnOpResponse};
+use etcd_client::{Compare, CompareOp, GetOptions, KeyValue, Txn, TxnOp, TxnOpResponse};
 use serde_json::Value;
 
 use super::pools::Place;
@@ -9,8 +9,8 @@ use crate::client::{Call, CallError, Cause, Refusal};
 use crate::pod::RECONCILE_KEY;
 use crate::reconcile::apply::{Pending, Standing};
 use crate::record::{Entry, ObjectId, Owner, Pool, PoolObject};
-use crate::store::etcd::layout::{Key, Record};
 use crate::record::words::Words;
+use crate::store::etcd::layout::{CLUSTER, Key, Record};
 
 /// Entries in one transaction: etcd takes 128 operations by default, and each entry has three keys.
 pub(in crate::reconcile) const MAX_ENTRIES_A_TXN: usize = 42;
@@ -150,6 +150,31 @@ impl EtcdLedger {
         self.txn(&call, txn).await.map(|_| ())
     }
 
+    /// The uid of the cluster whose reconciler frees addresses here, if one ever did.
+    pub(in crate::reconcile) async fn cluster(&self) -> Result<Option<String>, CallError> {
+        let call = of_cluster("read");
+        let found = self.get(&call, CLUSTER, GetOptions::new()).await?;
+        Ok(found.kvs().first().map(text))
+    }
+
+    /// Notes that it is this one, unless another one was faster; which it is.
+    pub(in crate::reconcile) async fn claim(&self, uid: &str) -> Result<String, CallError> {
+        let call = of_cluster("put");
+        let txn = Txn::new()
+            .when([Compare::create_revision(CLUSTER, CompareOp::Equal, 0)])
+            .and_then([TxnOp::put(CLUSTER, uid, None)])
+            .or_else([TxnOp::get(CLUSTER, None)]);
+        let answer = self.txn(&call, txn).await?;
+        if answer.succeeded() {
+            return Ok(uid.to_owned());
+        }
+        let found = got(&answer.op_responses()).into_iter().flatten().next();
+        found
+            .as_ref()
+            .map(text)
+            .ok_or_else(|| call.unreadable("the key was not answered"))
+    }
+
     async fn change(&self, call: &Call<'_>, txn: Txn) -> Result<(), CallError> {
         if self.txn(call, txn).await?.succeeded() {
             return Ok(());
@@ -159,6 +184,19 @@ impl EtcdLedger {
             refusal: Refusal::Conflict,
         }))
     }
+}
+
+/// A call about whose the records are.
+fn of_cluster(verb: &'static str) -> Call<'static> {
+    Call {
+        verb,
+        resource: KEYS,
+        object: CLUSTER,
+    }
+}
+
+fn text(found: &KeyValue) -> String {
+    String::from_utf8_lossy(found.value()).trim().to_owned()
 }
 
 /// A call about a pool, and where that is.
