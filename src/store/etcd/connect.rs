@@ -2,34 +2,31 @@
 
 use std::error::Error as _;
 use std::fmt::Write as _;
-use std::path::Path;
-use std::time::Duration;
+use std::sync::Arc;
 
-use etcd_client::{
-    Certificate, Client, ConnectOptions, GetOptions, GetResponse, Identity, KvClient, TlsOptions,
-    Txn, TxnResponse,
-};
+use etcd_client::{GetOptions, GetResponse, KvClient, Txn, TxnResponse};
 use tokio::time::Instant;
 
+use super::members::{GivenUp, Members};
 use crate::config::EtcdConfig;
+use crate::retry::{Patience, pauses};
 use crate::store::Error;
 
-/// How long to wait for a connection to one member before the next one is tried.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// `UNAVAILABLE`, `DEADLINE_EXCEEDED` and `RESOURCE_EXHAUSTED` of gRPC: may pass.
-const PASSING: [i32; 3] = [14, 4, 8];
+/// `CANCELLED`, `UNKNOWN`, `DEADLINE_EXCEEDED`, `RESOURCE_EXHAUSTED`, `INTERNAL` and `UNAVAILABLE` of
+/// gRPC may pass. Three of them are what a connection that ends amid a call is called.
+const PASSING: [i32; 6] = [1, 2, 4, 8, 13, 14];
 
 /// etcd, for the calls of one command.
 #[derive(Clone)]
 pub(super) struct Connection {
-    kv: KvClient,
+    members: Arc<Members>,
     deadline: Instant,
 }
 
 /// Why a call failed.
 pub(super) struct Failure {
     reason: String,
-    /// Whether it may succeed when it is asked again.
+    /// Whether it may succeed when it is asked again. Whether a change was made is not known then.
     pub(super) is_passing: bool,
 }
 
@@ -42,18 +39,14 @@ impl From<Failure> for Error {
 impl Connection {
     /// Connects to whichever member answers.
     pub(super) async fn new(config: &EtcdConfig, deadline: Instant) -> Result<Self, String> {
-        let names = config.endpoints.join(", ");
-        let endpoints: Vec<String> = config.endpoints.iter().map(|e| url(e, config)).collect();
-        let options = options(config)?;
-        let connecting = Client::connect(endpoints, Some(options));
-        match tokio::time::timeout_at(deadline, connecting).await {
-            Ok(Ok(client)) => Ok(Self {
-                kv: client.kv_client(),
-                deadline,
-            }),
-            Ok(Err(error)) => Err(format!("cannot connect to etcd {names}: {}", chain(&error))),
-            Err(_) => Err(format!("cannot connect to etcd {names}: no answer in time")),
-        }
+        let connection = Self {
+            members: Arc::new(Members::new(config)?),
+            deadline,
+        };
+        // Without a user nothing is sent before the first call.
+        let connected = connection.repeat("connect to", async |_| Ok(()));
+        connected.await.map_err(|failure| failure.reason)?;
+        Ok(connection)
     }
 
     /// The same with another deadline.
@@ -74,34 +67,90 @@ impl Connection {
         options: Option<GetOptions>,
     ) -> Result<GetResponse, Failure> {
         let call = async |mut kv: KvClient| kv.get(key, options.clone()).await;
-        self.call("read", key, call).await
+        self.repeat(&format!("read {key:?} in"), call).await
     }
 
-    /// One transaction; `object` is what it is about, for errors.
+    /// A transaction that changes nothing; `object` is what it is about, for errors.
+    pub(super) async fn look(&self, object: &str, txn: Txn) -> Result<TxnResponse, Failure> {
+        let call = async |mut kv: KvClient| kv.txn(txn.clone()).await;
+        self.repeat(&format!("read {object:?} in"), call).await
+    }
+
+    /// A transaction that changes something: asked for once, because what it did if it failed only
+    /// another look shows.
     pub(super) async fn txn(&self, object: &str, txn: Txn) -> Result<TxnResponse, Failure> {
         let call = async |mut kv: KvClient| kv.txn(txn.clone()).await;
-        self.call("change", object, call).await
+        self.once(&format!("change {object:?} in"), &call).await
     }
 
-    async fn call<T>(
+    /// Asks a few times, each time another member.
+    async fn repeat<T>(
         &self,
-        verb: &str,
-        object: &str,
+        what: &str,
         call: impl AsyncFn(KvClient) -> Result<T, etcd_client::Error>,
     ) -> Result<T, Failure> {
-        let answer = tokio::time::timeout_at(self.deadline, call(self.kv.clone())).await;
-        let (reason, is_passing) = match answer {
+        let mut pauses = pauses(Patience::AFewTimes);
+        let mut last: Option<Failure> = None;
+        let mut tried = 0_usize;
+        loop {
+            let failure = match self.once(what, &call).await {
+                Err(failure) if failure.is_passing => failure,
+                result => return result.map_err(|failure| failure.after(last)),
+            };
+            tried = tried.saturating_add(1);
+            // A round of all members, and then a pause.
+            if tried.is_multiple_of(self.members.count()) {
+                let pause = pauses.next();
+                match pause.filter(|pause| Instant::now() + *pause < self.deadline) {
+                    Some(pause) => tokio::time::sleep(pause).await,
+                    None => return Err(failure),
+                }
+            }
+            last = Some(failure);
+        }
+    }
+
+    /// Asks the member whose turn it is.
+    async fn once<T>(
+        &self,
+        what: &str,
+        call: &impl AsyncFn(KvClient) -> Result<T, etcd_client::Error>,
+    ) -> Result<T, Failure> {
+        let turn = self.members.turn();
+        let begun = Instant::now();
+        let until = self.members.patience(self.deadline);
+        let answer = async { call(self.members.client(turn).await?).await };
+        let (reason, is_passing, why) = match tokio::time::timeout_at(until, answer).await {
             Ok(Ok(answer)) => return Ok(answer),
-            Ok(Err(error)) => (chain(&error), is_passing(&error)),
+            Ok(Err(error)) => (chain(&error), is_passing(&error), GivenUp::Failed),
+            Err(_) if until < self.deadline => {
+                let reason = format!("no answer within {} ms", begun.elapsed().as_millis());
+                (reason, true, GivenUp::NoAnswer)
+            }
             Err(_) => (
                 "no answer in time (add_timeout or del_timeout)".to_owned(),
                 false,
+                GivenUp::NoAnswer,
             ),
         };
+        if is_passing || why == GivenUp::NoAnswer {
+            self.members.give_up(turn, why);
+        }
+        let name = self.members.name(turn);
         Err(Failure {
-            reason: format!("cannot {verb} {object:?} in etcd: {reason}"),
+            reason: format!("cannot {what} etcd {name}: {reason}"),
             is_passing,
         })
+    }
+}
+
+impl Failure {
+    /// With what had failed before it.
+    fn after(mut self, earlier: Option<Self>) -> Self {
+        if let Some(earlier) = earlier {
+            let _ = write!(self.reason, "; before that: {}", earlier.reason);
+        }
+        self
     }
 }
 
@@ -134,46 +183,4 @@ fn chain(error: &etcd_client::Error) -> String {
         behind = error.source();
     }
     text
-}
-
-/// With TLS where the endpoint or a certificate says so.
-fn url(endpoint: &str, config: &EtcdConfig) -> String {
-    if endpoint.contains("://") {
-        return endpoint.to_owned();
-    }
-    let scheme = if config.ca_cert_file.is_some() || config.cert_file.is_some() {
-        "https"
-    } else {
-        "http"
-    };
-    format!("{scheme}://{endpoint}")
-}
-
-fn options(config: &EtcdConfig) -> Result<ConnectOptions, String> {
-    let mut options = ConnectOptions::new()
-        .with_connect_timeout(CONNECT_TIMEOUT)
-        .with_require_leader(true);
-    if let Some((name, password)) = &config.user {
-        options = options.with_user(name, password);
-    }
-    let is_https = config.endpoints.iter().any(|e| e.starts_with("https://"));
-    if is_https || config.ca_cert_file.is_some() || config.cert_file.is_some() {
-        let mut tls = TlsOptions::new();
-        if let Some(path) = &config.ca_cert_file {
-            tls = tls.ca_certificate(Certificate::from_pem(read("etcd_ca_cert_file", path)?));
-        } else {
-            tls = tls.with_native_roots();
-        }
-        if let (Some(cert), Some(key)) = (&config.cert_file, &config.key_file) {
-            let cert = read("etcd_cert_file", cert)?;
-            tls = tls.identity(Identity::from_pem(cert, read("etcd_key_file", key)?));
-        }
-        options = options.with_tls(tls);
-    }
-    Ok(options)
-}
-
-fn read(setting: &str, path: &Path) -> Result<Vec<u8>, String> {
-    let read = std::fs::read(path);
-    read.map_err(|error| format!("cannot read {setting} {}: {error}", path.display()))
 }
