@@ -1,6 +1,6 @@
 //! A relay before an etcd that counts requests, and spoils one of them as a test says (I/O).
 //!
-//! It passes on frames of HTTP/2 without TLS, in which a request is complete when its stream ends.
+//! It passes on frames of HTTP/2 without TLS, in which each request is a stream: headers and data.
 //! It lives in the runtime of the test: a test that blocks its thread blocks the relay.
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -13,15 +13,16 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::Etcd;
+use super::{COMES_WITHIN, Etcd};
 
 /// What each connection of HTTP/2 begins with.
 const PREFACE: usize = 24;
-/// The length of a frame's head, and what ends a stream in its flags.
+/// The length of a frame's head.
 const HEAD: usize = 9;
+/// The kinds of frames that a request has, and what says in their flags that it is complete.
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
 const END_STREAM: u8 = 1;
-/// The kinds of frames that may end a stream: data and headers.
-const ENDING: [u8; 2] = [0, 1];
 
 /// What happens to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,9 +56,14 @@ struct State {
     which: usize,
     spoil: Spoil,
     has_spoilt: AtomicBool,
-    spoilt: Notify,
     let_go: Notify,
     carried_out: Notify,
+}
+
+impl State {
+    fn is_spoilt(&self) {
+        self.has_spoilt.store(true, Ordering::Relaxed);
+    }
 }
 
 /// A running relay; dropping it ends all its connections.
@@ -74,7 +80,7 @@ impl Drop for Relay {
 }
 
 impl Relay {
-    /// Spoils the request of this number, from 1, and no other.
+    /// Spoils the request of this number, from 1, and no other: 0 spoils none.
     pub(crate) async fn start(etcd: &Etcd, which: usize, spoil: Spoil) -> Relay {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -84,7 +90,6 @@ impl Relay {
             which,
             spoil,
             has_spoilt: AtomicBool::new(false),
-            spoilt: Notify::new(),
             let_go: Notify::new(),
             carried_out: Notify::new(),
         });
@@ -101,20 +106,22 @@ impl Relay {
         self.address.to_string()
     }
 
-    /// Whether there was a request of that number.
+    /// Whether there was a request of that number, and it is as the name of the spoil says.
     pub(crate) fn has_spoilt(&self) -> bool {
         self.state.has_spoilt.load(Ordering::Relaxed)
     }
 
-    /// Waits for that request.
-    pub(crate) async fn spoilt(&self) {
-        self.state.spoilt.notified().await;
+    /// How many requests there were.
+    pub(crate) fn requests(&self) -> usize {
+        self.state.requests.load(Ordering::Relaxed)
     }
 
     /// Passes on the request that was late, and waits until etcd has answered.
     pub(crate) async fn let_go(&self) {
         self.state.let_go.notify_one();
-        self.state.carried_out.notified().await;
+        let carried_out = self.state.carried_out.notified();
+        let within = tokio::time::timeout(COMES_WITHIN, carried_out);
+        within.await.expect("etcd answers");
     }
 }
 
@@ -153,6 +160,7 @@ struct Link<'a> {
 struct Frame {
     bytes: Vec<u8>,
     stream: u32,
+    begins: bool,
     ends: bool,
 }
 
@@ -167,7 +175,8 @@ async fn frame(from: &mut OwnedReadHalf) -> std::io::Result<Frame> {
     Ok(Frame {
         bytes,
         stream,
-        ends: ENDING.contains(&kind) && flags & END_STREAM != 0,
+        begins: kind == HEADERS,
+        ends: [DATA, HEADERS].contains(&kind) && flags & END_STREAM != 0,
     })
 }
 
@@ -181,24 +190,33 @@ impl Link<'_> {
         from.read_exact(&mut preface).await?;
         to.write_all(&preface).await?;
         loop {
-            let frame = frame(&mut from).await?;
-            let is_it = frame.ends
+            let mut next = frame(&mut from).await?;
+            let is_it = next.begins
                 && self.state.requests.fetch_add(1, Ordering::Relaxed) + 1 == self.state.which;
             if !is_it {
-                to.write_all(&frame.bytes).await?;
+                to.write_all(&next.bytes).await?;
                 continue;
             }
-            self.spoilt_stream.store(frame.stream, Ordering::Relaxed);
-            self.state.has_spoilt.store(true, Ordering::Relaxed);
+            // All of it, because etcd begins before it is complete.
+            let stream = next.stream;
+            let mut request = std::mem::take(&mut next.bytes);
+            while next.stream != stream || !next.ends {
+                next = frame(&mut from).await?;
+                request.extend_from_slice(&next.bytes);
+            }
+            self.spoilt_stream.store(stream, Ordering::Relaxed);
             match self.state.spoil {
-                Spoil::CutBefore => return Ok(()),
-                Spoil::CutAfter | Spoil::HoldAfter => to.write_all(&frame.bytes).await?,
-                Spoil::HoldBefore => self.state.spoilt.notify_one(),
+                Spoil::CutBefore => {
+                    self.state.is_spoilt();
+                    return Ok(());
+                }
+                Spoil::CutAfter | Spoil::HoldAfter => to.write_all(&request).await?,
+                Spoil::HoldBefore => self.state.is_spoilt(),
                 Spoil::Late => {
-                    self.state.spoilt.notify_one();
+                    self.state.is_spoilt();
                     // The client may be gone long since.
                     self.state.let_go.notified().await;
-                    to.write_all(&frame.bytes).await?;
+                    to.write_all(&request).await?;
                 }
             }
             return std::future::pending().await;
@@ -220,11 +238,11 @@ impl Link<'_> {
             if frame.stream != spoilt || !frame.ends {
                 continue;
             }
+            self.state.is_spoilt();
             self.state.carried_out.notify_one();
             if self.state.spoil == Spoil::CutAfter {
                 return Ok(());
             }
-            self.state.spoilt.notify_one();
         }
     }
 }
