@@ -22,10 +22,7 @@ fn network(etcd: &Etcd, range: &str) -> Network {
 
 /// A network whose records are in the etcd of these endpoints.
 fn at(endpoints: &str, range: &str) -> Network {
-    Network::of(
-        json!({"cniVersion": "1.1.0", "name": "lan", "type": "macvlan", "ipam": {
-        "type": "whereabouts", "datastore": "etcd", "etcd_host": endpoints, "range": range}}),
-    )
+    Network::at_etcd(endpoints, json!({ "range": range }))
 }
 
 /// The containers of all addresses of `10.0.0.0/24` that are recorded, by the last part of the address.
