@@ -1,8 +1,9 @@
 //! I/O: a connection to etcd, and its calls with their deadline and their errors in words.
 
 use std::error::Error as _;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
+use std::time::Duration;
 
 use etcd_client::{GetOptions, GetResponse, KvClient, Txn, TxnResponse};
 use tokio::time::Instant;
@@ -25,14 +26,22 @@ pub(super) struct Connection {
 
 /// Why a call failed.
 pub(super) struct Failure {
-    reason: String,
+    what: String,
+    /// What each member had to say when it was asked last, the last one at the end.
+    said: Vec<String>,
     /// Whether it may succeed when it is asked again. Whether a change was made is not known then.
     pub(super) is_passing: bool,
 }
 
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot {} etcd {}", self.what, self.said.join("; "))
+    }
+}
+
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
-        Self::Etcd(failure.reason)
+        Self::Etcd(failure.to_string())
     }
 }
 
@@ -45,7 +54,7 @@ impl Connection {
         };
         // Without a user nothing is sent before the first call.
         let connected = connection.repeat("connect to", async |_| Ok(()));
-        connected.await.map_err(|failure| failure.reason)?;
+        connected.await.map_err(|failure| failure.to_string())?;
         Ok(connection)
     }
 
@@ -90,23 +99,32 @@ impl Connection {
         call: impl AsyncFn(KvClient) -> Result<T, etcd_client::Error>,
     ) -> Result<T, Failure> {
         let mut pauses = pauses(Patience::AFewTimes);
-        let mut last: Option<Failure> = None;
+        let members = self.members.count();
+        let mut said: Vec<String> = Vec::new();
         let mut tried = 0_usize;
         loop {
-            let failure = match self.once(what, &call).await {
-                Err(failure) if failure.is_passing => failure,
-                result => return result.map_err(|failure| failure.after(last)),
+            let mut failure = match self.once(what, &call).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failure,
             };
+            said.append(&mut failure.said);
+            // One of each.
+            said.drain(..said.len().saturating_sub(members));
             tried = tried.saturating_add(1);
-            // A round of all members, and then a pause.
-            if tried.is_multiple_of(self.members.count()) {
+            let pause = if !failure.is_passing {
+                None
+            } else if tried.is_multiple_of(members) {
+                // A round of all members, and then a pause.
                 let pause = pauses.next();
-                match pause.filter(|pause| Instant::now() + *pause < self.deadline) {
-                    Some(pause) => tokio::time::sleep(pause).await,
-                    None => return Err(failure),
-                }
-            }
-            last = Some(failure);
+                pause.filter(|pause| Instant::now() + *pause < self.deadline)
+            } else {
+                Some(Duration::ZERO)
+            };
+            let Some(pause) = pause else {
+                failure.said = said;
+                return Err(failure);
+            };
+            tokio::time::sleep(pause).await;
         }
     }
 
@@ -138,19 +156,10 @@ impl Connection {
         }
         let name = self.members.name(turn);
         Err(Failure {
-            reason: format!("cannot {what} etcd {name}: {reason}"),
+            what: what.to_owned(),
+            said: vec![format!("{name}: {reason}")],
             is_passing,
         })
-    }
-}
-
-impl Failure {
-    /// With what had failed before it.
-    fn after(mut self, earlier: Option<Self>) -> Self {
-        if let Some(earlier) = earlier {
-            let _ = write!(self.reason, "; before that: {}", earlier.reason);
-        }
-        self
     }
 }
 
