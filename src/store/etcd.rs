@@ -6,7 +6,7 @@
 
 mod acquire;
 mod blocks;
-mod connect;
+pub(crate) mod connect;
 pub(crate) mod layout;
 mod members;
 mod records;

@@ -1,7 +1,7 @@
 //! I/O: a connection to etcd, and its calls with their deadline and their errors in words.
 
 use std::error::Error as _;
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,89 +13,87 @@ use crate::config::EtcdConfig;
 use crate::retry::{Patience, pauses};
 use crate::store::Error;
 
-/// `CANCELLED`, `UNKNOWN`, `DEADLINE_EXCEEDED`, `RESOURCE_EXHAUSTED`, `INTERNAL` and `UNAVAILABLE` of
-/// gRPC may pass. Three of them are what a connection that ends amid a call is called.
-const PASSING: [i32; 6] = [1, 2, 4, 8, 13, 14];
+/// `UNAVAILABLE`, `DEADLINE_EXCEEDED` and `RESOURCE_EXHAUSTED` of gRPC: may pass.
+const PASSING: [i32; 3] = [14, 4, 8];
+/// `CANCELLED`, `UNKNOWN` and `INTERNAL`: what it is called when no server has said it.
+const UNSAID: [i32; 3] = [1, 2, 13];
 
 /// etcd, for the calls of one command.
 #[derive(Clone)]
-pub(super) struct Connection {
+pub(crate) struct Connection {
     members: Arc<Members>,
     deadline: Instant,
 }
 
 /// Why a call failed.
-pub(super) struct Failure {
-    what: String,
-    /// What each member had to say when it was asked last, the last one at the end.
-    said: Vec<String>,
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// What was to be done.
+    action: String,
+    /// What each member that was asked had to say, in words.
+    pub(crate) reason: String,
     /// Whether it may succeed when it is asked again. Whether a change was made is not known then.
-    pub(super) is_passing: bool,
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot {} etcd {}", self.what, self.said.join("; "))
-    }
+    pub(crate) is_passing: bool,
 }
 
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
-        Self::Etcd(failure.to_string())
+        let Failure { action, reason, .. } = failure;
+        Self::Etcd(format!("cannot {action} in etcd: {reason}"))
     }
 }
 
 impl Connection {
     /// Connects to whichever member answers.
-    pub(super) async fn new(config: &EtcdConfig, deadline: Instant) -> Result<Self, String> {
+    pub(crate) async fn new(config: &EtcdConfig, deadline: Instant) -> Result<Self, String> {
         let connection = Self {
             members: Arc::new(Members::new(config)?),
             deadline,
         };
         // Without a user nothing is sent before the first call.
-        let connected = connection.repeat("connect to", async |_| Ok(()));
-        connected.await.map_err(|failure| failure.to_string())?;
+        let connected = connection.repeat("connect", async |_| Ok(())).await;
+        connected.map_err(|failure| format!("cannot connect to etcd: {}", failure.reason))?;
         Ok(connection)
     }
 
     /// The same with another deadline.
-    pub(super) fn until(&self, deadline: Instant) -> Self {
+    pub(crate) fn until(&self, deadline: Instant) -> Self {
         Self {
             deadline,
             ..self.clone()
         }
     }
 
-    pub(super) fn deadline(&self) -> Instant {
+    pub(crate) fn deadline(&self) -> Instant {
         self.deadline
     }
 
-    pub(super) async fn get(
+    pub(crate) async fn get(
         &self,
         key: &str,
         options: Option<GetOptions>,
     ) -> Result<GetResponse, Failure> {
         let call = async |mut kv: KvClient| kv.get(key, options.clone()).await;
-        self.repeat(&format!("read {key:?} in"), call).await
+        self.repeat(&format!("read {key:?}"), call).await
     }
 
     /// A transaction that changes nothing; `object` is what it is about, for errors.
-    pub(super) async fn look(&self, object: &str, txn: Txn) -> Result<TxnResponse, Failure> {
+    pub(crate) async fn look(&self, object: &str, txn: Txn) -> Result<TxnResponse, Failure> {
         let call = async |mut kv: KvClient| kv.txn(txn.clone()).await;
-        self.repeat(&format!("read {object:?} in"), call).await
+        self.repeat(&format!("read {object:?}"), call).await
     }
 
     /// A transaction that changes something: asked for once, because what it did if it failed only
     /// another look shows.
-    pub(super) async fn txn(&self, object: &str, txn: Txn) -> Result<TxnResponse, Failure> {
+    pub(crate) async fn txn(&self, object: &str, txn: Txn) -> Result<TxnResponse, Failure> {
         let call = async |mut kv: KvClient| kv.txn(txn.clone()).await;
-        self.once(&format!("change {object:?} in"), &call).await
+        self.once(&format!("change {object:?}"), &call).await
     }
 
     /// Asks a few times, each time another member.
     async fn repeat<T>(
         &self,
-        what: &str,
+        action: &str,
         call: impl AsyncFn(KvClient) -> Result<T, etcd_client::Error>,
     ) -> Result<T, Failure> {
         let mut pauses = pauses(Patience::AFewTimes);
@@ -103,11 +101,11 @@ impl Connection {
         let mut said: Vec<String> = Vec::new();
         let mut tried = 0_usize;
         loop {
-            let mut failure = match self.once(what, &call).await {
+            let failure = match self.once(action, &call).await {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
-            said.append(&mut failure.said);
+            said.push(failure.reason);
             // One of each.
             said.drain(..said.len().saturating_sub(members));
             tried = tried.saturating_add(1);
@@ -121,8 +119,10 @@ impl Connection {
                 Some(Duration::ZERO)
             };
             let Some(pause) = pause else {
-                failure.said = said;
-                return Err(failure);
+                return Err(Failure {
+                    reason: said.join("; "),
+                    ..failure
+                });
             };
             tokio::time::sleep(pause).await;
         }
@@ -131,7 +131,7 @@ impl Connection {
     /// Asks the member whose turn it is.
     async fn once<T>(
         &self,
-        what: &str,
+        action: &str,
         call: &impl AsyncFn(KvClient) -> Result<T, etcd_client::Error>,
     ) -> Result<T, Failure> {
         let turn = self.members.turn();
@@ -156,8 +156,8 @@ impl Connection {
         }
         let name = self.members.name(turn);
         Err(Failure {
-            what: what.to_owned(),
-            said: vec![format!("{name}: {reason}")],
+            action: action.to_owned(),
+            reason: format!("{name}: {reason}"),
             is_passing,
         })
     }
@@ -165,7 +165,12 @@ impl Connection {
 
 fn is_passing(error: &etcd_client::Error) -> bool {
     match error {
-        etcd_client::Error::GRpcStatus(status) => PASSING.contains(&i32::from(status.code())),
+        etcd_client::Error::GRpcStatus(status) => {
+            let code = i32::from(status.code());
+            // etcd has not said it: the connection has ended.
+            let is_unsaid = UNSAID.contains(&code) && status.source().is_some();
+            PASSING.contains(&code) || is_unsaid
+        }
         etcd_client::Error::TransportError(_) | etcd_client::Error::IoError(_) => true,
         _ => false,
     }

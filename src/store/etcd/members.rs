@@ -11,6 +11,9 @@ use tokio::time::Instant;
 use crate::config::EtcdConfig;
 use crate::retry;
 
+/// The longest answer that is taken; a page of keys is far smaller, unless somebody has put big values
+/// there.
+const MAX_ANSWER: usize = 64 << 20;
 /// How long to wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The same where another member may be quicker.
@@ -109,7 +112,8 @@ impl Members {
         };
         let kv = Client::connect([url], Some(options.clone()))
             .await?
-            .kv_client();
+            .kv_client()
+            .max_decoding_message_size(MAX_ANSWER);
         let mut now = self.now();
         if now.turn == turn {
             now.kv = Some(kv.clone());
