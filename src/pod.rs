@@ -194,10 +194,7 @@ impl NetworkStatus {
     }
 }
 
-fn read_annotation(
-    text: &str,
-    interfaces: &mut SmallVec<[Interface; 2]>,
-) -> Result<(), String> {
+fn read_annotation(text: &str, interfaces: &mut SmallVec<[Interface; 2]>) -> Result<(), String> {
     let elements: Vec<StatusElement> =
         serde_json::from_str(text).map_err(|error| format!("network status: {error}"))?;
     let mut outcome = Ok(());

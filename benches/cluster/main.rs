@@ -13,6 +13,8 @@
 )]
 
 mod add;
+#[cfg(feature = "etcd")]
+mod add_etcd;
 mod etcd;
 mod floor;
 mod load;
@@ -55,10 +57,24 @@ fn main() {
         std::fs::write(path, plot::svg(&costs)).unwrap();
     }
     show(runtime.block_on(reconcile::measure_releases(&options)));
-    show(runtime.block_on(add::measure_alone(&options)));
-    show(runtime.block_on(add::measure_bursts(&options)));
+    show(runtime.block_on(calls(&options)));
+    show(runtime.block_on(bursts(&options)));
     let document = json!({ "tables": tables.iter().map(Table::json).collect::<Vec<_>>() });
     std::fs::create_dir_all(options.json.parent().expect("the file is in a folder")).unwrap();
     std::fs::write(&options.json, format!("{document:#}\n")).unwrap();
     eprintln!("Written as JSON to {}", options.json.display());
+}
+
+async fn calls(options: &Options) -> Table {
+    let table = add::measure_alone(options).await;
+    #[cfg(feature = "etcd")]
+    let table = add_etcd::measure_alone(options, table).await;
+    table
+}
+
+async fn bursts(options: &Options) -> Table {
+    let table = add::measure_bursts(options).await;
+    #[cfg(feature = "etcd")]
+    let table = add_etcd::measure_bursts(options, table).await;
+    table
 }

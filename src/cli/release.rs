@@ -143,7 +143,10 @@ fn evidence(snapshot: &Snapshot, plan: &Plan) -> Vec<String> {
     let (records, audit) = (&snapshot.records, snapshot.audit());
     let each = by_hand::ids(plan).map(|id| {
         let state = match id {
-            RecordId::Entry(at) => records.entries.get(at).map(|entry| entry.raw().into_owned()),
+            RecordId::Entry(at) => records
+                .entries
+                .get(at)
+                .map(|entry| entry.raw().into_owned()),
             RecordId::Reservation(at) => {
                 let found = records.reservations.get(at);
                 found.map(|found| format!("{} {}", found.uid, found.resource_version))

@@ -70,6 +70,12 @@ impl EtcdConfig {
         if endpoints.is_empty() {
             return Err(Error::Etcd("etcd_host is missing: write HOST:PORT"));
         }
+        if endpoints.iter().any(|endpoint| endpoint.contains('@')) {
+            // Endpoints are shown in errors.
+            return Err(Error::Etcd(
+                "etcd_host names a user: write that into etcd_username and etcd_password",
+            ));
+        }
         let path = |text: &str| (!text.is_empty()).then(|| PathBuf::from(text));
         let (cert_file, key_file) = (path(&ipam.etcd_cert_file), path(&ipam.etcd_key_file));
         if cert_file.is_some() != key_file.is_some() {

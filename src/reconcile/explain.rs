@@ -179,7 +179,11 @@ fn explain(snapshot: &Snapshot, id: RecordId, text: &mut String) {
             RecordId::Entry(index) => records.entries.get(index).and_then(|it| it.uid.as_ref()),
             RecordId::Reservation(_) => None,
         };
-        line(text, "pod uid", &uid.map(ToString::to_string).unwrap_or_default());
+        line(
+            text,
+            "pod uid",
+            &uid.map(ToString::to_string).unwrap_or_default(),
+        );
         if let Some(pod) = &owner.pod {
             let state = snapshot.pods.get(pod);
             line(text, "pod", &describe_pod(pod, state));

@@ -79,8 +79,8 @@ fn refuse_later(
     attachment: &Attachment,
     before: &BTreeSet<Box<str>>,
 ) -> Result<(), Error> {
-    let is_later =
-        !before.contains(&*entry.raw()) && !is_of(entry, &attachment.container, &attachment.interface);
+    let is_later = !before.contains(&*entry.raw())
+        && !is_of(entry, &attachment.container, &attachment.interface);
     if is_later {
         return Err(Error::Mismatch(format!(
             "{} has got {address} for another container since this call began",

@@ -10,9 +10,9 @@ use crate::ip::IpRange;
 use crate::pod::{PodRef, RECONCILE_KEY};
 use crate::record::history::{self, USE_HISTORY_KEY};
 use crate::record::marks::{FIRST_SEEN_KEY, Marks};
+use crate::record::words::Words;
 use crate::record::{Entry, ObjectId, Owner, Pool, PoolObject};
 use crate::store::etcd::layout::{ADDRESSES, Annotation, Key, Record};
-use crate::record::words::Words;
 use crate::text::Uid;
 
 /// What stands before the names of annotations of custom resources.
@@ -225,7 +225,9 @@ impl Filing {
             let reason = "these keys name no address";
             let object = no_pool(&mut unreadable, id, reason);
             let none = Err(reason.into());
-            object.entries.push(entry(key, "", none, Default::default()));
+            object
+                .entries
+                .push(entry(key, "", none, Default::default()));
         }
         let mut names = BTreeSet::new();
         let mut all: Vec<PoolObject> = Vec::new();

@@ -8,8 +8,8 @@ use super::{EtcdLedger, KEYS};
 use crate::client::{Call, CallError, Cause, Refusal};
 use crate::pod::RECONCILE_KEY;
 use crate::reconcile::apply::{Pending, Standing};
-use crate::record::{Entry, ObjectId, Owner, Pool, PoolObject};
 use crate::record::words::Words;
+use crate::record::{Entry, ObjectId, Owner, Pool, PoolObject};
 use crate::store::etcd::layout::{CLUSTER, Key, Record};
 
 /// Entries in one transaction: etcd takes 128 operations by default, and each entry has three keys.
