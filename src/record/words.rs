@@ -93,3 +93,81 @@ fn usual(container: &ContainerId, owner: &Owner, uid: Option<&Uid>) -> Option<St
     };
     serde_json::to_string(&usual).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::record::{ObjectId, Pool, decode};
+
+    fn entry(raw: &str) -> crate::record::Entry {
+        let id = ObjectId {
+            namespace: "kube-system".into(),
+            name: "10.0.0.0-24".into(),
+        };
+        decode::entry(&Pool::new(id, "10.0.0.0/24", false), "5", raw)
+    }
+
+    fn usual_entry(id: &str) -> String {
+        format!(
+            r#"{{"id":"{id}","ifname":"net1","owner":{{"id":"{id}","nodename":"node-a","poduid":"u"}},"podref":"shop/web-0"}}"#
+        )
+    }
+
+    #[test]
+    fn what_both_programs_write_needs_no_room() {
+        let id = "4f".repeat(32);
+        let of_go = format!(r#"{{"id":"{id}","ifname":"net1","podref":"shop/web-0"}}"#);
+        for raw in [
+            usual_entry(&id),
+            of_go,
+            r#"{"id":"c","podref":"a/b"}"#.to_owned(),
+        ] {
+            let entry = entry(&raw);
+            assert!(matches!(entry.words.0, Kept::Usual(_)), "{raw}");
+            assert_eq!(entry.raw(), raw);
+        }
+    }
+
+    #[test]
+    fn whatever_else_is_written_stays_to_the_letter() {
+        let usual = usual_entry("c");
+        for raw in [
+            usual.replace("\"owner\":{\"id\":\"c\"", "\"owner\":{\"id\":\"before\""),
+            usual.replace("\"podref\"", "\"more\":1,\"podref\""),
+            usual.replace("net1", ""),
+            usual.replace("shop/web-0", "/web-0"),
+            usual.replace("shop/web-0", "shop\\u002fweb-0"),
+            usual.replace(':', ": "),
+            "{}".to_owned(),
+            "null".to_owned(),
+            r#"{"id":5}"#.to_owned(),
+        ] {
+            let entry = entry(&raw);
+            assert!(matches!(entry.words.0, Kept::Other(_)), "{raw}");
+            assert_eq!(entry.raw(), raw);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_entry_is_told_in_other_words(
+            id in "[0-9a-f]{0,3}|[0-9a-f]{64}", said in "[0-9a-f]{0,2}|[0-9a-f]{64}",
+            name in "[a-z0-9/ -]{0,8}", node in proptest::option::of("\\PC{0,4}"),
+            uid in proptest::option::of("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|.{0,3}"),
+            same: bool, more: bool,
+        ) {
+            let mut value = serde_json::json!({
+                "id": id, "ifname": node, "podref": format!("ns/{name}"),
+                "owner": {"id": if same { &id } else { &said }, "nodename": node, "poduid": uid},
+            });
+            if more {
+                value["more"] = serde_json::Value::Null;
+            }
+            let raw = value.to_string();
+            let entry = entry(&raw);
+            prop_assert_eq!(entry.raw(), raw);
+        }
+    }
+}
