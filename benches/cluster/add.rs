@@ -3,12 +3,11 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Instant;
 
 use kube::Client;
 use serde_json::{Value, json};
 
+use crate::burst::{self, Burst};
 use crate::options::Options;
 use crate::process::{Cost, run};
 use crate::reconcile::Bench;
@@ -55,25 +54,18 @@ impl Network {
         }
     }
 
-    fn call(&self, program: &Path, verb: &str, pod: u32, node: u32) -> Cost {
+    fn command(&self, program: &Path, verb: &str, pod: u32, node: u32) -> (Command, String) {
         let locks = self.locks.join(node.to_string());
         let config = json!({"cniVersion": "1.0.0", "name": "lan", "type": "macvlan", "ipam": {
             "type": "whereabouts", "range": self.range, "lock_dir": locks,
             "kubernetes": {"kubeconfig": self.kubeconfig}}});
-        let args = format!(
-            "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=web-{pod};K8S_POD_UID=uid-{pod}"
-        );
-        let mut command = Command::new(program);
-        command
-            .env_clear()
-            .env("CNI_COMMAND", verb)
-            .env("CNI_CONTAINERID", format!("{pod:064x}"))
-            .env("CNI_IFNAME", "net1")
-            .env("CNI_NETNS", "/var/run/netns/none")
-            .env("CNI_PATH", "/opt/cni/bin")
-            .env("CNI_ARGS", args)
-            .env("NODENAME", format!("node-{node}"));
-        run(&mut command, &config.to_string()).expect_success(verb)
+        let command = burst::command(program, verb, pod, node);
+        (command, config.to_string())
+    }
+
+    fn call(&self, program: &Path, verb: &str, pod: u32) -> Cost {
+        let (mut command, config) = self.command(program, verb, pod, 0);
+        run(&mut command, &config).expect_success(verb)
     }
 
     /// The keys of all entries.
@@ -119,8 +111,8 @@ pub(crate) async fn measure_alone(options: &Options) -> Table {
         for round in 0..options.rounds {
             for (_, program, network, adds, dels) in &mut measured {
                 let pods = round * ALONE..(round + 1) * ALONE;
-                adds.extend(pods.clone().map(|pod| network.call(program, "ADD", pod, 0)));
-                dels.extend(pods.map(|pod| network.call(program, "DEL", pod, 0)));
+                adds.extend(pods.clone().map(|pod| network.call(program, "ADD", pod)));
+                dels.extend(pods.map(|pod| network.call(program, "DEL", pod)));
             }
         }
         for (name, _, network, adds, dels) in measured {
@@ -160,70 +152,17 @@ pub(crate) async fn measure_bursts(options: &Options) -> Table {
             for (name, program) in programs(options) {
                 let network = Network::new(&bench, number, 0).await;
                 number += 1;
-                let (seconds, costs) = burst(&network, program, *calls, *nodes, options.at_once);
-                let highest = check(&bench, &network, &costs, options.at_once).await;
-                let of = |percent| {
-                    Cell::Figure(percentile(costs.iter().map(|cost| cost.wall), percent), 2)
+                let burst = Burst {
+                    calls: *calls,
+                    nodes: *nodes,
+                    at_once: options.at_once,
                 };
-                table.row(vec![
-                    (*calls).into(),
-                    options.at_once.into(),
-                    (*nodes).into(),
-                    name.into(),
-                    Cell::Figure(f64::from(*calls) / seconds, 1),
-                    of(50),
-                    of(99),
-                    highest.into(),
-                ]);
+                let given = burst.run(|pod, node| network.command(program, "ADD", pod, node));
+                let recorded = network.keys(&bench.client).await;
+                let highest = given.check(&recorded, options.at_once);
+                table.row(burst.row(name, &given, highest));
             }
         }
     }
     table
-}
-
-fn burst(
-    network: &Network,
-    program: &Path,
-    calls: u32,
-    nodes: u32,
-    at_once: u32,
-) -> (f64, Vec<Cost>) {
-    let next = AtomicU32::new(0);
-    let started = Instant::now();
-    let costs = std::thread::scope(|scope| {
-        let work = || {
-            let mut costs = Vec::new();
-            loop {
-                let pod = next.fetch_add(1, Ordering::Relaxed);
-                if pod >= calls {
-                    return costs;
-                }
-                costs.push(network.call(program, "ADD", pod, pod % nodes));
-            }
-        };
-        let workers: Vec<_> = (0..at_once).map(|_| scope.spawn(work)).collect();
-        let costs = workers
-            .into_iter()
-            .flat_map(|worker| worker.join().unwrap());
-        costs.collect()
-    });
-    (started.elapsed().as_secs_f64(), costs)
-}
-
-/// Whether every address has one owner and is recorded; the highest offset.
-async fn check(bench: &Bench, network: &Network, costs: &[Cost], at_once: u32) -> u32 {
-    let given: BTreeSet<String> = costs.iter().map(address).collect();
-    assert_eq!(given.len(), costs.len(), "an address has two owners");
-    let keys = network.keys(&bench.client).await;
-    assert_eq!(keys.len(), costs.len(), "not every address is recorded");
-    let highest = keys.last().copied().unwrap_or_default();
-    let skipped = highest / 256;
-    let most = u32::try_from(costs.len()).unwrap() + at_once + skipped;
-    assert!(highest <= most, "offset {highest} is beyond {most}");
-    highest
-}
-
-fn address(cost: &Cost) -> String {
-    let result: Value = serde_json::from_slice(&cost.output.stdout).unwrap();
-    result["ips"][0]["address"].as_str().unwrap().to_owned()
 }

@@ -1,15 +1,13 @@
 //! The same ADDs and DELs with their records in etcd, for the tables of those with Kubernetes.
 
 use std::collections::BTreeSet;
-use std::io::Write as _;
 use std::net::Ipv4Addr;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Instant;
+use std::process::Command;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
+use crate::burst::{self, Burst};
 use crate::options::Options;
 use crate::process::{Cost, run};
 use crate::reconcile::Bench;
@@ -61,19 +59,8 @@ impl<'a> Network<'a> {
         let host = url.trim_start_matches("http://");
         let config = json!({"cniVersion": "1.0.0", "name": "lan", "type": "macvlan", "ipam": {
             "type": "whereabouts", "datastore": "etcd", "etcd_host": host, "range": "10.0.0.0/16"}});
-        let args = format!(
-            "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=web-{pod};K8S_POD_UID=uid-{pod}"
-        );
-        let mut command = Command::new(Path::new(env!("CARGO_BIN_EXE_whereabouts")));
-        command
-            .env_clear()
-            .env("CNI_COMMAND", verb)
-            .env("CNI_CONTAINERID", format!("{pod:064x}"))
-            .env("CNI_IFNAME", "net1")
-            .env("CNI_NETNS", "/var/run/netns/none")
-            .env("CNI_PATH", "/opt/cni/bin")
-            .env("CNI_ARGS", args)
-            .env("NODENAME", format!("node-{node}"));
+        let program = Path::new(env!("CARGO_BIN_EXE_whereabouts"));
+        let command = burst::command(program, verb, pod, node);
         (command, config.to_string())
     }
 
@@ -125,85 +112,22 @@ pub(crate) async fn measure_alone(options: &Options, mut table: Table) -> Table 
     table
 }
 
-/// One call of a burst.
-struct One {
-    wall: f64,
-    address: String,
-}
-
 /// Measures bursts, in further rows.
 pub(crate) async fn measure_bursts(options: &Options, mut table: Table) -> Table {
     let mut bench = Bench::start().await;
     for calls in &options.calls {
         for nodes in &options.nodes {
             let network = Network::new(&mut bench, 0).await;
-            let (seconds, all) = burst(&network, *calls, *nodes, options.at_once);
-            let highest = check(&network, &all, options.at_once).await;
-            let of = |percent| Cell::Figure(percentile(all.iter().map(|one| one.wall), percent), 2);
-            table.row(vec![
-                (*calls).into(),
-                options.at_once.into(),
-                (*nodes).into(),
-                PROGRAM.into(),
-                Cell::Figure(f64::from(*calls) / seconds, 1),
-                of(50),
-                of(99),
-                highest.into(),
-            ]);
+            let burst = Burst {
+                calls: *calls,
+                nodes: *nodes,
+                at_once: options.at_once,
+            };
+            let given = burst.run(|pod, node| network.command("ADD", pod, node));
+            let beyond = options.at_once.max(SPREAD);
+            let highest = given.check(&network.offsets().await, beyond);
+            table.row(burst.row(PROGRAM, &given, highest));
         }
     }
     table
-}
-
-fn burst(network: &Network<'_>, calls: u32, nodes: u32, at_once: u32) -> (f64, Vec<One>) {
-    let next = AtomicU32::new(0);
-    let started = Instant::now();
-    let all = std::thread::scope(|scope| {
-        let work = || {
-            let mut all = Vec::new();
-            loop {
-                let pod = next.fetch_add(1, Ordering::Relaxed);
-                if pod >= calls {
-                    return all;
-                }
-                all.push(one(network, pod, pod % nodes));
-            }
-        };
-        let workers: Vec<_> = (0..at_once).map(|_| scope.spawn(work)).collect();
-        let all = workers
-            .into_iter()
-            .flat_map(|worker| worker.join().unwrap());
-        all.collect()
-    });
-    (started.elapsed().as_secs_f64(), all)
-}
-
-/// Nothing looks at what it needs: a hundred that look would be what is measured.
-fn one(network: &Network<'_>, pod: u32, node: u32) -> One {
-    let (mut command, config) = network.command("ADD", pod, node);
-    let started = Instant::now();
-    let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut child = pipes.stderr(Stdio::piped()).spawn().unwrap();
-    let mut pipe = child.stdin.take().unwrap();
-    pipe.write_all(config.as_bytes()).unwrap();
-    drop(pipe);
-    let output = child.wait_with_output().unwrap();
-    let wall = started.elapsed().as_secs_f64();
-    assert!(output.status.success(), "ADD failed: {output:?}");
-    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let address = result["ips"][0]["address"].as_str().unwrap().to_owned();
-    One { wall, address }
-}
-
-/// Whether every address has one owner and is recorded; the highest offset.
-async fn check(network: &Network<'_>, all: &[One], at_once: u32) -> u32 {
-    let given: BTreeSet<&String> = all.iter().map(|one| &one.address).collect();
-    assert_eq!(given.len(), all.len(), "an address has two owners");
-    let offsets = network.offsets().await;
-    assert_eq!(offsets.len(), all.len(), "not every address is recorded");
-    let highest = offsets.last().copied().unwrap_or_default();
-    let skipped = highest / 256;
-    let most = u32::try_from(all.len()).unwrap() + at_once.max(SPREAD) + skipped;
-    assert!(highest <= most, "offset {highest} is beyond {most}");
-    highest
 }

@@ -15,6 +15,7 @@
 mod add;
 #[cfg(feature = "etcd")]
 mod add_etcd;
+mod burst;
 mod etcd;
 mod floor;
 mod load;

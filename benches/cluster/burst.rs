@@ -1,0 +1,131 @@
+//! Many ADDs at once, whatever keeps the records.
+
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
+
+use serde_json::Value;
+
+use crate::table::{Cell, percentile};
+
+/// A call of the plugin, without its network configuration.
+pub(crate) fn command(program: &Path, verb: &str, pod: u32, node: u32) -> Command {
+    let args = format!(
+        "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=web-{pod};K8S_POD_UID=uid-{pod}"
+    );
+    let mut command = Command::new(program);
+    command
+        .env_clear()
+        .env("CNI_COMMAND", verb)
+        .env("CNI_CONTAINERID", format!("{pod:064x}"))
+        .env("CNI_IFNAME", "net1")
+        .env("CNI_NETNS", "/var/run/netns/none")
+        .env("CNI_PATH", "/opt/cni/bin")
+        .env("CNI_ARGS", args)
+        .env("NODENAME", format!("node-{node}"));
+    command
+}
+
+/// How many calls, from how many nodes, and how many at once.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Burst {
+    pub(crate) calls: u32,
+    pub(crate) nodes: u32,
+    pub(crate) at_once: u32,
+}
+
+/// One call of a burst.
+struct One {
+    wall: f64,
+    address: String,
+}
+
+/// What a burst took, and gave.
+pub(crate) struct Given {
+    seconds: f64,
+    all: Vec<One>,
+}
+
+impl Burst {
+    /// Makes the calls; `add` is that of a pod on a node, with its configuration.
+    pub(crate) fn run(self, add: impl Fn(u32, u32) -> (Command, String) + Sync) -> Given {
+        let next = AtomicU32::new(0);
+        let started = Instant::now();
+        let all = std::thread::scope(|scope| {
+            let work = || {
+                let mut all = Vec::new();
+                loop {
+                    let pod = next.fetch_add(1, Ordering::Relaxed);
+                    if pod >= self.calls {
+                        return all;
+                    }
+                    all.push(one(add(pod, pod % self.nodes)));
+                }
+            };
+            let workers: Vec<_> = (0..self.at_once).map(|_| scope.spawn(work)).collect();
+            let all = workers
+                .into_iter()
+                .flat_map(|worker| worker.join().unwrap());
+            all.collect()
+        });
+        Given {
+            seconds: started.elapsed().as_secs_f64(),
+            all,
+        }
+    }
+
+    /// The row of a program.
+    pub(crate) fn row(self, program: &str, given: &Given, highest: u32) -> Vec<Cell> {
+        let walls = || given.all.iter().map(|one| one.wall);
+        let of = |percent| Cell::Figure(percentile(walls(), percent), 2);
+        vec![
+            self.calls.into(),
+            self.at_once.into(),
+            self.nodes.into(),
+            program.into(),
+            Cell::Figure(f64::from(self.calls) / given.seconds, 1),
+            of(50),
+            of(99),
+            highest.into(),
+        ]
+    }
+}
+
+impl Given {
+    /// Whether every address has one owner and is recorded, and none is further than so many beyond
+    /// their number; the highest offset.
+    pub(crate) fn check(&self, recorded: &BTreeSet<u32>, beyond: u32) -> u32 {
+        let given: BTreeSet<&String> = self.all.iter().map(|one| &one.address).collect();
+        assert_eq!(given.len(), self.all.len(), "an address has two owners");
+        assert_eq!(
+            recorded.len(),
+            self.all.len(),
+            "not every address is recorded"
+        );
+        let highest = recorded.last().copied().unwrap_or_default();
+        let skipped = highest / 256;
+        let most = u32::try_from(self.all.len()).unwrap() + beyond + skipped;
+        assert!(highest <= most, "offset {highest} is beyond {most}");
+        highest
+    }
+}
+
+/// Nothing looks at what it needs: a hundred that look would be what is measured.
+fn one((mut command, config): (Command, String)) -> One {
+    let started = Instant::now();
+    let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = pipes.stderr(Stdio::piped()).spawn().unwrap();
+    let mut pipe = child.stdin.take().unwrap();
+    // A program that does not read its input closes the pipe: that is no failure.
+    let _ = pipe.write_all(config.as_bytes());
+    drop(pipe);
+    let output = child.wait_with_output().unwrap();
+    let wall = started.elapsed().as_secs_f64();
+    assert!(output.status.success(), "ADD failed: {output:?}");
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let address = result["ips"][0]["address"].as_str().unwrap().to_owned();
+    One { wall, address }
+}
