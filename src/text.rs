@@ -151,11 +151,19 @@ impl<const BYTES: usize> Packed<BYTES> {
     fn write(&self, dashes: &[usize], f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Hexadecimal(bytes) => {
+                let mut text = String::with_capacity(2 * BYTES + dashes.len());
                 for (at, byte) in bytes.iter().enumerate() {
-                    let dash = if dashes.contains(&at) { "-" } else { "" };
-                    write!(f, "{dash}{byte:02x}")?;
+                    if dashes.contains(&at) {
+                        text.push('-');
+                    }
+                    let digits = [byte >> 4, byte & 0xf].map(u32::from);
+                    text.extend(
+                        digits
+                            .iter()
+                            .filter_map(|digit| char::from_digit(*digit, 16)),
+                    );
                 }
-                Ok(())
+                f.write_str(&text)
             }
             Self::Other(text) => f.write_str(text),
         }

@@ -252,8 +252,8 @@ pub fn entry(pool: &Pool, key: &str, raw: &str) -> Entry {
     };
     let (address, words, owner, uid) = match entry_owner(raw) {
         Ok((container, owner, uid)) => {
-            let words = Words::of(raw, &container, &owner, uid.as_ref());
-            (address, words, owner, uid)
+            let words = Words::of(raw, &container, &owner, uid.as_deref());
+            (address, words, owner, uid.as_deref().map(Uid::from))
         }
         Err(error) => (
             Err(format!("entry {key:?}: {error}").into()),
@@ -272,7 +272,7 @@ pub fn entry(pool: &Pool, key: &str, raw: &str) -> Entry {
     }
 }
 
-type Whose<'a> = (Cow<'a, str>, Owner, Option<Uid>);
+type Whose<'a> = (Cow<'a, str>, Owner, Option<Cow<'a, str>>);
 
 /// The container and the owner of an entry, and the uid of the pod.
 fn entry_owner(raw: &str) -> Result<Whose<'_>, serde_json::Error> {
@@ -288,8 +288,7 @@ fn entry_owner(raw: &str) -> Result<Whose<'_>, serde_json::Error> {
         interface: non_empty(fields.ifname),
         node: non_empty(node),
     };
-    let uid = uid.filter(|uid| !uid.is_empty());
-    Ok((fields.id, owner, uid.map(|uid| (&*uid).into())))
+    Ok((fields.id, owner, uid.filter(|uid| !uid.is_empty())))
 }
 
 fn non_empty(text: Option<Cow<str>>) -> Option<Text> {

@@ -22,18 +22,18 @@ enum Kept {
 
 /// An entry in the order in which the API server writes what both programs record.
 #[derive(Serialize)]
-struct Usual<'a> {
-    id: &'a ContainerId,
+struct Usual<'a, Id: ?Sized, Uid: ?Sized> {
+    id: &'a Id,
     #[serde(skip_serializing_if = "Option::is_none")]
     ifname: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    owner: Option<UsualOwner<'a>>,
+    owner: Option<UsualOwner<'a, Id, Uid>>,
     podref: &'a PodRef,
 }
 
 #[derive(Serialize)]
-struct UsualOwner<'a> {
-    id: &'a ContainerId,
+struct UsualOwner<'a, Id: ?Sized, Uid: ?Sized> {
+    id: &'a Id,
     #[serde(skip_serializing_if = "Option::is_none")]
     nodename: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -43,11 +43,10 @@ struct UsualOwner<'a> {
 impl Words {
     /// Keeps the words of an entry, of which these were read.
     #[must_use]
-    pub fn of(text: &str, container: &str, owner: &Owner, uid: Option<&Uid>) -> Self {
-        let container = ContainerId::from(container);
-        let is_usual = usual(&container, owner, uid).is_some_and(|usual| usual == text);
+    pub fn of(text: &str, container: &str, owner: &Owner, uid: Option<&str>) -> Self {
+        let is_usual = usual(container, owner, uid).is_some_and(|usual| usual == text);
         Self(if is_usual {
-            Kept::Usual(container)
+            Kept::Usual(container.into())
         } else {
             Kept::Other(text.into())
         })
@@ -78,7 +77,11 @@ impl Words {
     }
 }
 
-fn usual(container: &ContainerId, owner: &Owner, uid: Option<&Uid>) -> Option<String> {
+fn usual<Id: Serialize + ?Sized, Uid: Serialize + ?Sized>(
+    container: &Id,
+    owner: &Owner,
+    uid: Option<&Uid>,
+) -> Option<String> {
     let node = owner.node.as_deref();
     let is_known = node.is_some() || uid.is_some();
     let usual = Usual {
