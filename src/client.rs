@@ -5,6 +5,7 @@
 
 mod connect;
 mod error;
+mod status;
 mod transport;
 
 use std::future::Future;
@@ -17,7 +18,6 @@ use http_body_util::BodyExt;
 use k8s_openapi::jiff::Timestamp;
 use k8s_openapi::jiff::fmt::rfc2822;
 use kube::client::Body;
-use kube::core::Status;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
@@ -39,6 +39,34 @@ pub struct Call<'a> {
     pub resource: &'static str,
     /// Which objects, such as `kube-system/10.0.0.0-24`; empty for all.
     pub object: &'a str,
+}
+
+/// How the API server writes a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    /// JSON, and whatever else is no protocol buffers.
+    Json,
+    /// Kubernetes' envelope of protocol buffers.
+    Protobuf,
+}
+
+impl Encoding {
+    /// What [`Encoding::Protobuf`] begins with.
+    pub const MAGIC: &[u8] = b"k8s\0";
+
+    /// The media type of [`Encoding::Protobuf`].
+    pub const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
+
+    fn of(headers: &http::HeaderMap) -> Self {
+        let text = headers.get(http::header::CONTENT_TYPE);
+        let is_protobuf =
+            text.is_some_and(|text| text.as_bytes().starts_with(Self::PROTOBUF.as_bytes()));
+        if is_protobuf {
+            Self::Protobuf
+        } else {
+            Self::Json
+        }
+    }
 }
 
 /// A client whose calls all end by one deadline, and are counted.
@@ -137,7 +165,7 @@ impl Client {
         request: Result<Request<Vec<u8>>, kube::core::request::Error>,
     ) -> Result<T, CallError> {
         let mut body = Vec::new();
-        self.stream(call, request, |chunk| {
+        self.stream(call, request, |_, chunk| {
             body.extend_from_slice(chunk);
             Ok(())
         })
@@ -154,7 +182,7 @@ impl Client {
         &self,
         call: &Call<'_>,
         request: Result<Request<Vec<u8>>, kube::core::request::Error>,
-        mut take: impl FnMut(&[u8]) -> Result<(), Cause>,
+        mut take: impl FnMut(Encoding, &[u8]) -> Result<(), Cause>,
     ) -> Result<(), CallError> {
         let request = request
             .map_err(|error| call.failed(Cause::Unreadable(error.into())))?
@@ -165,6 +193,7 @@ impl Client {
             response.map_err(|error| call.failed(Cause::transport(&error, &self.server)))?;
         self.traffic.note_time(response.headers());
         let refused = !response.status().is_success();
+        let encoding = Encoding::of(response.headers());
         let mut error_body = Vec::new();
         let code = response.status().as_u16();
         let mut body = Response::into_body(response);
@@ -177,13 +206,17 @@ impl Client {
             let bytes = u64::try_from(data.len()).unwrap_or(u64::MAX);
             self.traffic.bytes.fetch_add(bytes, Ordering::Relaxed);
             if !refused {
-                take(data).map_err(|cause| call.failed(cause))?;
+                take(encoding, data).map_err(|cause| call.failed(cause))?;
             } else if error_body.len() < MAX_ERROR_BODY {
                 error_body.extend_from_slice(data);
             }
         }
         if refused {
-            return Err(call.failed(Cause::Refused(Box::new(status_of(code, &error_body)))));
+            return Err(call.failed(Cause::Refused(Box::new(status::read(
+                code,
+                encoding,
+                &error_body,
+            )))));
         }
         Ok(())
     }
@@ -202,21 +235,5 @@ impl Client {
             };
             call.failed(cause)
         })
-    }
-}
-
-/// What an error's body says; bodies of proxies and load balancers are no `Status`.
-fn status_of(code: u16, body: &[u8]) -> Status {
-    let status = serde_json::from_slice::<Status>(body)
-        .ok()
-        .filter(Status::is_failure);
-    let Some(status) = status else {
-        let text: String = String::from_utf8_lossy(body).chars().take(300).collect();
-        return Status::failure(text.trim(), "").with_code(code);
-    };
-    if status.code == 0 {
-        status.with_code(code)
-    } else {
-        status
     }
 }

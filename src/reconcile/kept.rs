@@ -111,7 +111,7 @@ impl Kept {
             let body = body(&call, &new)?;
             let request = Request::new(path.as_str());
             let request = request.replace(self.name(), &PostParams::default(), body);
-            client.stream(&call, request, |_| Ok(())).await
+            client.stream(&call, request, |_, _| Ok(())).await
         };
         match retry::repeat(replace, || true).await {
             // Nobody else knows it: an attempt whose answer was lost has changed it.
@@ -134,7 +134,7 @@ impl Kept {
         let path = path(&self.namespace);
         let remove = async || {
             let request = Request::new(path.as_str()).delete(self.name(), &params);
-            client.stream(&call, request, |_| Ok(())).await
+            client.stream(&call, request, |_, _| Ok(())).await
         };
         match retry::repeat(remove, || true).await {
             // Somebody was faster.

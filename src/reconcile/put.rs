@@ -136,7 +136,7 @@ pub(super) async fn add(
         &PatchParams::default(),
         &change,
     );
-    client.stream(&call, request, |_| Ok(())).await
+    client.stream(&call, request, |_, _| Ok(())).await
 }
 
 /// A reservation that was made here, by what tells it from any other.
@@ -170,7 +170,7 @@ pub async fn take_back(client: &Client, id: &ObjectId, made: &Made) -> Result<()
     let path = OverlappingRangeIPReservation::url_path(&(), Some(&id.namespace));
     let delete = async || {
         let request = Request::new(path.as_str()).delete(&id.name, &params);
-        client.stream(&call, request, |_| Ok(())).await
+        client.stream(&call, request, |_, _| Ok(())).await
     };
     match retry::repeat(delete, || true).await {
         Err(error) if error.cause.is_conflict() || error.cause.is_not_found() => Ok(()),

@@ -7,6 +7,7 @@
 
 #[cfg(test)]
 mod tests;
+mod wire;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -21,6 +22,7 @@ use super::marks::{FIRST_SEEN_KEY, Mark, Marks, Print};
 use super::words::Words;
 use super::{Entry, ObjectId, Owner, Pool, PoolObject, Reservation};
 use crate::api::{MAX_LABEL, NODE_LABEL};
+use crate::client::Encoding;
 use crate::node::{NodeState, OUT_OF_SERVICE};
 use crate::pod::{
     Finished, MIRROR_KEY, NetworkStatus, PodRef, PodState, RECONCILE_KEY, STATUS_KEYS, Sandbox,
@@ -352,29 +354,63 @@ pub fn pod(json: &[u8]) -> Result<SeenPod, serde_json::Error> {
     let spec: Option<PodSpec> = spec
         .map(|spec| serde_json::from_str(spec.get()))
         .transpose()?;
-    let pod = PodRef::parse(&metadata.id().to_string()).ok_or_else(|| {
-        serde::de::Error::custom(format_args!("{:?} is no namespaced name", metadata.name))
-    })?;
-    let annotations = STATUS_KEYS
-        .iter()
-        .filter_map(|key| metadata.annotation(key));
-    let network = NetworkStatus::parse(annotations);
     let status: Option<PodStatus> = status
         .map(|status| serde_json::from_str(status.get()))
         .transpose()?;
-    let state = PodState {
-        uid: (&*metadata.uid).into(),
+    let mut seen = metadata_of_pod(&PodMetadata {
+        name: &metadata.name,
+        namespace: &metadata.namespace,
+        uid: &metadata.uid,
         deleting: metadata.deletion_timestamp.is_some(),
-        protected: metadata.is_protected(),
-        mirror: metadata.annotation(MIRROR_KEY).is_some(),
-        sandbox: status.as_ref().map(PodStatus::sandbox).unwrap_or_default(),
-        node: spec.and_then(|spec| non_empty(spec.node_name)),
-        stage: match status.as_ref().map(|status| &*status.phase) {
-            Some("Running") => Stage::Running,
-            _ => Stage::Other,
-        },
-        finished: status.and_then(|status| Finished::from_phase(&status.phase)),
-        status: network,
+        annotation: |key| metadata.annotation(key),
+    })?;
+    seen.state.sandbox = status.as_ref().map(PodStatus::sandbox).unwrap_or_default();
+    seen.state.node = spec.and_then(|spec| non_empty(spec.node_name));
+    seen.state.stage = match status.as_ref().map(|status| &*status.phase) {
+        Some("Running") => Stage::Running,
+        _ => Stage::Other,
+    };
+    seen.state.finished = status.and_then(|status| Finished::from_phase(&status.phase));
+    Ok(seen)
+}
+
+/// Reads an item of a list of the metadata of pods.
+pub fn listed_pod(encoding: Encoding, bytes: &[u8]) -> Result<SeenPod, serde_json::Error> {
+    match encoding {
+        Encoding::Json => pod(bytes),
+        Encoding::Protobuf => wire::pod(bytes),
+    }
+}
+
+/// What of a pod's metadata counts, however it is written.
+struct PodMetadata<'a, F: Fn(&str) -> Option<&'a str>> {
+    name: &'a str,
+    namespace: &'a str,
+    uid: &'a str,
+    deleting: bool,
+    annotation: F,
+}
+
+/// What a pod's metadata says.
+fn metadata_of_pod<'a, F: Fn(&str) -> Option<&'a str>>(
+    metadata: &PodMetadata<'a, F>,
+) -> Result<SeenPod, serde_json::Error> {
+    let PodMetadata {
+        name, namespace, ..
+    } = metadata;
+    let pod = PodRef::parse(&format!("{namespace}/{name}"))
+        .ok_or_else(|| serde::de::Error::custom(format_args!("{name:?} is no namespaced name")))?;
+    let annotation = &metadata.annotation;
+    let state = PodState {
+        uid: metadata.uid.into(),
+        deleting: metadata.deleting,
+        protected: annotation(RECONCILE_KEY) == Some("false"),
+        mirror: annotation(MIRROR_KEY).is_some(),
+        finished: None,
+        node: None,
+        sandbox: Sandbox::default(),
+        stage: Stage::default(),
+        status: NetworkStatus::parse(STATUS_KEYS.iter().filter_map(|key| annotation(key))),
     };
     Ok(SeenPod { pod, state })
 }

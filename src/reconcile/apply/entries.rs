@@ -200,7 +200,7 @@ pub(in crate::reconcile) async fn patch(
         &PatchParams::default(),
         &patch,
     );
-    client.stream(&call, request, |_| Ok(())).await
+    client.stream(&call, request, |_, _| Ok(())).await
 }
 
 /// Reads the pool for what is now at the entries' keys.

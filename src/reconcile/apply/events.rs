@@ -90,7 +90,7 @@ async fn create(
     let body = serde_json::to_vec(&body).map_err(|error| call.unreadable(error))?;
     let path = CoreEvent::url_path(&(), Some(&pool.id.namespace));
     let request = Request::new(path).create(&PostParams::default(), body);
-    match client.stream(&call, request, |_| Ok(())).await {
+    match client.stream(&call, request, |_, _| Ok(())).await {
         // The same was said less than an hour ago.
         Err(error) if error.cause.is_already_there() => Ok(()),
         done => done,

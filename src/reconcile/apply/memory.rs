@@ -102,5 +102,5 @@ async fn patch(
     };
     let change = Patch::Merge(json!({ "metadata": metadata }));
     let request = Request::new(path).patch(&id.name, &PatchParams::default(), &change);
-    client.stream(&call, request, |_| Ok(())).await
+    client.stream(&call, request, |_, _| Ok(())).await
 }

@@ -44,7 +44,7 @@ pub(super) async fn delete(client: &Client, reservation: &Reservation, how: &Wri
     let path = OverlappingRangeIPReservation::url_path(&(), Some(&id.namespace));
     let send = async || {
         let request = Request::new(path.as_str()).delete(&id.name, &params);
-        client.stream(&call, request, |_| Ok(())).await
+        client.stream(&call, request, |_, _| Ok(())).await
     };
     match retry::repeat(send, || how.may_start()).await {
         Ok(()) => Outcome::Released,

@@ -49,7 +49,6 @@ async fn one_of<T>(
     let list = List {
         resource,
         path,
-        metadata_only: false,
         fields: Some(&fields),
         page: 1,
     };
@@ -65,7 +64,6 @@ pub async fn read_definitions(client: &Client, page: u32) -> Result<Vec<Value>, 
     let list = List {
         resource: DEFINITIONS,
         path: DEFINITIONS_PATH.to_owned(),
-        metadata_only: false,
         fields: None,
         page,
     };
@@ -78,7 +76,6 @@ pub async fn read_cron_jobs(client: &Client, page: u32) -> Result<Vec<Value>, Ca
     let list = List {
         resource: CRON_JOBS,
         path: CRON_JOBS_PATH.to_owned(),
-        metadata_only: false,
         fields: Some(&fields),
         page,
     };

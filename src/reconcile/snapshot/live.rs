@@ -95,7 +95,6 @@ pub(in crate::reconcile) async fn read_records(
     let list = List {
         resource: POOLS,
         path: all_of::<IPPool>(),
-        metadata_only: false,
         fields: None,
         page: page.min(MAX_POOLS_A_PAGE),
     };
@@ -154,18 +153,18 @@ async fn read_pods(
     let list = List {
         resource: PODS,
         path,
-        metadata_only: true,
         fields: None,
         page,
     };
-    let see = |pods: &mut Pods, json: &[u8]| {
-        pods.see(records, decode::pod(json)?);
+    let see = |pods: &mut Pods, encoding, bytes: &[u8]| {
+        pods.see(records, decode::listed_pod(encoding, bytes)?);
         if pods.total().is_multiple_of(PODS_A_STEP) {
             progress(ReadStep::Pods(pods.total()));
         }
         Ok(())
     };
-    let mut pods = list.read(client, || Pods::asked_by(records), see).await?;
+    let fresh = || Pods::asked_by(records);
+    let mut pods = list.read_metadata(client, fresh, see).await?;
     for node in nodes.not_ready() {
         let name = Text::from(node);
         let fields = format!("spec.nodeName={node}");
@@ -174,11 +173,12 @@ async fn read_pods(
             fields: Some(&fields),
             ..list
         };
-        let note = |bound: &mut Vec<SeenPod>, json: &[u8]| {
-            bound.extend(Some(decode::pod(json)?).filter(|seen| pods.ask_about(seen)));
+        let note = |bound: &mut Vec<SeenPod>, encoding, bytes: &[u8]| {
+            let seen = decode::listed_pod(encoding, bytes)?;
+            bound.extend(Some(seen).filter(|seen| pods.ask_about(seen)));
             Ok(())
         };
-        let bound = list.read(client, Vec::new, note).await?;
+        let bound = list.read_metadata(client, Vec::new, note).await?;
         for seen in bound {
             pods.bind(&seen.pod, &seen.state.uid, &name);
         }
@@ -190,11 +190,12 @@ async fn read_pods(
             fields: Some(&fields),
             ..list
         };
-        let note = |ended: &mut Vec<SeenPod>, json: &[u8]| {
-            ended.extend(Some(decode::pod(json)?).filter(|seen| pods.ask_about(seen)));
+        let note = |ended: &mut Vec<SeenPod>, encoding, bytes: &[u8]| {
+            let seen = decode::listed_pod(encoding, bytes)?;
+            ended.extend(Some(seen).filter(|seen| pods.ask_about(seen)));
             Ok(())
         };
-        let ended = list.read(client, Vec::new, note).await?;
+        let ended = list.read_metadata(client, Vec::new, note).await?;
         for seen in ended {
             pods.finish(&seen.pod, &seen.state.uid, finished);
         }
@@ -206,7 +207,6 @@ async fn read_nodes(client: &Client, page: u32) -> Result<Nodes, CallError> {
     let list = List {
         resource: NODES,
         path: all_of::<Node>(),
-        metadata_only: false,
         fields: None,
         page: page.min(MAX_NODES_A_PAGE),
     };

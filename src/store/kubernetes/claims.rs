@@ -252,7 +252,7 @@ impl Kubernetes {
             resource_version: Some(claim.resource_version.clone()),
         });
         let request = self.reservations().delete(&claim.id.name, &params);
-        match self.client.stream(&call, request, |_| Ok(())).await {
+        match self.client.stream(&call, request, |_, _| Ok(())).await {
             Ok(()) => Ok(true),
             Err(error) if error.cause.is_not_found() => Ok(true),
             Err(error) if error.cause.is_conflict() => Ok(false),

@@ -48,7 +48,7 @@ impl Kubernetes {
         let body = serde_json::to_vec(&pool).map_err(|error| call.unreadable(error))?;
         let path = IPPool::url_path(&(), Some(&self.namespace));
         let request = Request::new(path).create(&PostParams::default(), body);
-        match self.client.stream(&call, request, |_| Ok(())).await {
+        match self.client.stream(&call, request, |_, _| Ok(())).await {
             Err(error) if error.cause.is_already_there() => Ok(()),
             done => done,
         }
@@ -111,6 +111,6 @@ impl Kubernetes {
             &PatchParams::default(),
             &patch,
         );
-        self.client.stream(&call, request, |_| Ok(())).await
+        self.client.stream(&call, request, |_, _| Ok(())).await
     }
 }
