@@ -146,6 +146,31 @@ async fn a_page_that_is_cut_frees_nothing() {
     assert_nothing_freed(&cluster).await;
 }
 
+/// Servers behind one address may be of different versions, and something in between may know JSON only.
+#[tokio::test]
+async fn pages_in_either_encoding_are_one_list() {
+    const JSON: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+    let cluster = Cluster::lock().await;
+    one_orphan(&cluster).await;
+    let more = (0..25).map(|n| pod("tenant-a", &format!("filler-{n}")));
+    create_all(cluster.client(), more, 16).await;
+    for in_json in [|_: usize| false, |page| page % 2 == 0, |_| true] {
+        let proxy = Proxy::start(&cluster).await;
+        let kubeconfig = proxy.kubeconfig(&cluster, cluster.token());
+        let mut pages = 0;
+        proxy.rule(move |seen| {
+            pages += usize::from(seen.path.ends_with("/pods"));
+            let is_meant = seen.path.ends_with("/pods") && in_json(pages);
+            is_meant.then_some(Fault::Accept(JSON))
+        });
+        let args = ["--page-size", "10", "--dry-run", "-o", "json"];
+        let run = reconciler(&kubeconfig).args(args).output().await.expect(0);
+        let summary = &run.json()["summary"];
+        assert_eq!(summary["pods"], 26, "{summary}");
+        assert_eq!(summary["verdicts"], json!({"InUse": 2, "PodGone": 2}));
+    }
+}
+
 /// A control plane that forgets the past at once when its store is compacted.
 async fn forgetful() -> Cluster {
     let flag = "--feature-gates=ListFromCacheSnapshot=false".to_owned();

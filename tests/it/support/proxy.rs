@@ -64,6 +64,8 @@ pub(crate) enum Fault {
     DropAfter,
     /// Never answers and does not forward.
     Hang,
+    /// Asks the server for this media type, whatever the client would like to have.
+    Accept(&'static str),
     /// Waits, and passes the request on then.
     Delay(Duration),
 }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, RETRY_AFTER, TRANSFER_ENCODING,
+    ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, RETRY_AFTER, TRANSFER_ENCODING,
 };
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Bytes, Frame, Incoming};
@@ -45,6 +45,11 @@ pub(super) async fn answer(
         Some(Fault::Delay(time)) => {
             tokio::time::sleep(time).await;
             forward(state, &seen, request).await
+        }
+        Some(Fault::Accept(kind)) => {
+            let (mut head, body) = request.into_parts();
+            head.headers.insert(ACCEPT, HeaderValue::from_static(kind));
+            forward(state, &seen, Request::from_parts(head, body)).await
         }
         Some(Fault::Status(code, reason)) => status(code, reason),
         Some(Fault::StatusAfter(code)) => {
