@@ -13,9 +13,9 @@ mod budgets;
 mod by_hand;
 mod callers;
 mod cli;
+mod either;
 #[cfg(feature = "etcd")]
 mod etcd_reconciler;
-mod explain;
 mod faults;
 mod generated;
 mod grace;
