@@ -17,6 +17,7 @@ mod either;
 #[cfg(feature = "etcd")]
 mod etcd_reconciler;
 mod faults;
+mod features;
 mod generated;
 mod grace;
 mod install;
