@@ -126,15 +126,13 @@ impl Home {
 
     /// The network, for the plugin.
     pub(super) fn network(&self) -> Network {
-        let mut ipam = json!({ "range": RANGE });
-        match &self.datastore {
-            Datastore::Kubernetes => {}
+        let ipam = match &self.datastore {
+            Datastore::Kubernetes => json!({ "range": RANGE }),
             #[cfg(feature = "etcd")]
             Datastore::Etcd(etcd) => {
-                ipam["datastore"] = json!("etcd");
-                ipam["etcd_host"] = json!(etcd.host());
+                json!({"range": RANGE, "datastore": "etcd", "etcd_host": etcd.host()})
             }
-        }
+        };
         Network::new(&self.cluster, ipam)
     }
 
