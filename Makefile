@@ -88,6 +88,7 @@ demo-build: $(demo_tools)
 .PHONY: test
 test: controlplane cni iproute monitoring image crane helm ## Run all tests (as root)
 	$(CARGO) test --locked $(features)
+	$(CARGO) test --locked --test it features
 
 .PHONY: e2e
 e2e: controlplane node-tools iproute image ## Run the tests on real nodes: kubelet, containerd, Multus (as root)

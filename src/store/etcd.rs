@@ -6,6 +6,7 @@
 
 mod acquire;
 mod blocks;
+mod certificates;
 pub(crate) mod connect;
 pub(crate) mod layout;
 mod members;

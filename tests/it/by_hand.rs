@@ -53,47 +53,6 @@ pub(super) async fn held(cluster: &Cluster) {
 }
 
 #[tokio::test]
-async fn a_held_address_is_freed_by_hand_and_its_release_can_be_undone() {
-    let cluster = Cluster::lock().await;
-    held(&cluster).await;
-    reconciler(cluster.kubeconfig()).output().await.expect(0);
-    assert_eq!(left(&cluster).await, ["1", "2"]);
-    let dry = release(cluster.kubeconfig(), ["10.0.0.1", "--dry-run"])
-        .await
-        .expect(0);
-    assert!(dry.stdout.contains("HeldUnreachable"), "{dry:#?}");
-    assert!(
-        dry.stdout
-            .contains("would be released: Allocation kube-system/10.0.0.0-24/1\n"),
-        "{dry:#?}"
-    );
-    assert_eq!(left(&cluster).await, ["1", "2"]);
-
-    let report = cluster.file("");
-    let report = report.to_str().unwrap();
-    let run = release(
-        cluster.kubeconfig(),
-        ["::ffff:10.0.0.1", "--yes", "--report", report],
-    )
-    .await
-    .expect(0);
-    assert!(
-        run.stdout
-            .contains("released: Reservation kube-system/10.0.0.1\n"),
-        "{run:#?}"
-    );
-    assert_eq!(left(&cluster).await, ["2"]);
-    assert_eq!(reservations(cluster.client()).await.len(), 1);
-    reconciler(cluster.kubeconfig())
-        .args(["undo", report])
-        .output()
-        .await
-        .expect(0);
-    assert_eq!(left(&cluster).await, ["1", "2"]);
-    assert_eq!(reservations(cluster.client()).await.len(), 2);
-}
-
-#[tokio::test]
 async fn what_a_pod_may_use_is_refused_with_advice_and_nothing_is_written() {
     let cluster = Cluster::lock().await;
     let client = cluster.client();

@@ -1,8 +1,7 @@
-//! `ip-reconciler --datastore etcd`: the records of a cluster's pods in etcd.
+//! `ip-reconciler --datastore etcd`: what no other datastore has. What is the same is in `either`.
 
 mod faults;
 mod manifest;
-mod memory;
 mod races;
 mod settings;
 mod undo;
@@ -14,7 +13,7 @@ use serde_json::{Value, json};
 use crate::plugin::call::{Network, addresses, call};
 use crate::support::cluster::Cluster;
 use crate::support::etcd::Etcd;
-use crate::support::objects::{Object, delete_pod_now, node, pod};
+use crate::support::objects::{Object, delete_pod_now, pod};
 use crate::support::run::{Outcome, Run, reconciler};
 
 /// What stands before the keys of addresses that are unique in the unnamed network.
@@ -151,7 +150,7 @@ fn expected(rows: &[(&str, &str, &str)]) -> Vec<(String, String, String)> {
 }
 
 #[tokio::test]
-async fn addresses_of_pods_that_are_gone_are_free_again_and_no_others() {
+async fn an_address_goes_with_all_keys_that_lead_to_it_and_is_named_by_its_own() {
     let (cluster, etcd) = (Cluster::lock().await, Etcd::start());
     let lan = network(&cluster, &etcd, "10.0.0.0/24");
     for (pod, address) in [
@@ -252,57 +251,7 @@ async fn every_output_and_explain_name_the_key() {
 }
 
 #[tokio::test]
-async fn brakes_hold_and_force_overrides_them() {
-    let (cluster, etcd) = (Cluster::lock().await, Etcd::start());
-    crowd(&etcd, 101).await;
-    let before = all(&etcd).await;
-    let refused = run(&cluster, &etcd).output().await.expect(4);
-    assert_eq!(refused.json()["refusal"]["brake"], "NoPods", "{refused:#?}");
-    pod("default", "bystander").create(cluster.client()).await;
-    let refused = run(&cluster, &etcd).output().await.expect(4);
-    assert_eq!(refused.json()["refusal"]["brake"], "MaxRelease");
-    assert_eq!(all(&etcd).await, before);
-    let forced = run(&cluster, &etcd)
-        .args(["--force"])
-        .output()
-        .await
-        .expect(0);
-    assert_eq!(forced.json()["summary"]["released"], 101);
-    assert_eq!(all(&etcd).await, []);
-}
-
-#[tokio::test]
-async fn an_address_is_freed_by_hand() {
-    let (cluster, etcd) = (Cluster::lock().await, Etcd::start());
-    let lan = network(&cluster, &etcd, "10.0.0.0/24");
-    node("node-a").unreachable().create(cluster.client()).await;
-    node("node-b").create(cluster.client()).await;
-    let web = call("ADD", &lan).env("NODENAME", "node-b");
-    web.pod("default", "web").run().await.expect(0);
-    add(&lan, "default", "gone").await;
-    show(&cluster, "web", "10.0.0.1").await;
-    let held = run(&cluster, &etcd).output().await.expect(0);
-    let found = [
-        ("10.0.0.1", "InUse", "-"),
-        ("10.0.0.2", "HeldUnreachable", "-"),
-    ];
-    assert_eq!(records(&held), expected(&found), "{held:#?}");
-    let kept = run(&cluster, &etcd).args(["release", "10.0.0.1", "--yes"]);
-    let kept = kept.output().await.expect(1);
-    assert!(kept.stderr.contains("InUse"), "{kept:#?}");
-    let freed = run(&cluster, &etcd).args(["release", "10.0.0.2", "--yes"]);
-    let freed = freed.output().await.expect(0);
-    assert!(
-        freed
-            .stdout
-            .contains("released: Allocation networks/10.0.0.0-24/2"),
-        "{freed:#?}"
-    );
-    assert_eq!(keys(&etcd).await, [key("10.0.0.1")]);
-}
-
-#[tokio::test]
-async fn a_network_that_is_exempted_is_left_alone() {
+async fn an_exemption_may_end_with_a_newline() {
     let (cluster, etcd) = (Cluster::lock().await, Etcd::start());
     let lan = network(&cluster, &etcd, "10.0.0.0/24");
     add(&lan, "default", "gone").await;

@@ -43,6 +43,11 @@ fn generated_rights_of_the_chart_are_those_of_the_manifests() {
             "reconciler-rbac.yaml",
             "{{- if .Values.reconciler.enabled }}\n",
         ),
+        (
+            "manifests/ip-reconciler-etcd.yaml",
+            "etcd-reconciler-rbac.yaml",
+            "{{- if .Values.etcdReconciler.enabled }}\n",
+        ),
     ] {
         let text = Path::new(env!("CARGO_MANIFEST_DIR")).join(manifest);
         let text = std::fs::read_to_string(text).unwrap();

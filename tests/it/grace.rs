@@ -98,25 +98,6 @@ fn web() -> crate::support::objects::PodBuilder {
 }
 
 #[tokio::test]
-async fn within_grace_until_it_has_been_seen_for_that_long() {
-    let cluster = Cluster::lock().await;
-    orphan(&cluster).await;
-    assert_waits(&sight(&cluster).await, "PodGone, seen for the first time");
-    assert_waits(&sight(&cluster).await, "PodGone, first seen at 20");
-    let marked = mark(&cluster, POOL).await;
-    sight(&cluster).await;
-    assert_eq!(mark(&cluster, POOL).await, marked);
-    assert_eq!(records(&cluster).await, 2);
-    pass(&cluster, POOL, 2).await;
-    let released = sight(&cluster).await;
-    assert_eq!(released.json()["summary"]["released"], 2, "{released:#?}");
-    assert_eq!(
-        (records(&cluster).await, mark(&cluster, POOL).await),
-        (0, None)
-    );
-}
-
-#[tokio::test]
 async fn real_time_passes_too() {
     let cluster = Cluster::lock().await;
     orphan(&cluster).await;

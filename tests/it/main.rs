@@ -13,10 +13,11 @@ mod budgets;
 mod by_hand;
 mod callers;
 mod cli;
+mod either;
 #[cfg(feature = "etcd")]
 mod etcd_reconciler;
-mod explain;
 mod faults;
+mod features;
 mod generated;
 mod grace;
 mod install;

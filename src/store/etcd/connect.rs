@@ -8,6 +8,7 @@ use std::time::Duration;
 use etcd_client::{GetOptions, GetResponse, KvClient, Txn, TxnResponse};
 use tokio::time::Instant;
 
+use super::certificates;
 use super::members::{GivenUp, Members};
 use crate::config::EtcdConfig;
 use crate::retry::{Patience, pauses};
@@ -116,7 +117,7 @@ impl Connection {
         call: impl AsyncFn(KvClient) -> Result<T, etcd_client::Error>,
     ) -> Result<T, Failure> {
         let mut pauses = pauses(Patience::AFewTimes);
-        let members = self.members.count();
+        let all = self.members.count();
         let mut said: Vec<String> = Vec::new();
         let mut tried = 0_usize;
         loop {
@@ -126,11 +127,11 @@ impl Connection {
             };
             said.push(failure.reason);
             // One of each.
-            said.drain(..said.len().saturating_sub(members));
+            said.drain(..said.len().saturating_sub(all));
             tried = tried.saturating_add(1);
             let pause = if !failure.is_passing {
                 None
-            } else if tried.is_multiple_of(members) {
+            } else if tried.is_multiple_of(self.members.usable()) {
                 // A round of all members, and then a pause.
                 let pause = pauses.next();
                 pause.filter(|pause| Instant::now() + *pause < self.deadline)
@@ -159,7 +160,17 @@ impl Connection {
         let answer = async { call(self.members.client(turn).await?).await };
         let (reason, is_passing, kind) = match tokio::time::timeout_at(until, answer).await {
             Ok(Ok(answer)) => return Ok(answer),
-            Ok(Err(error)) => (chain(&error), is_passing(&error), kind(&error)),
+            Ok(Err(error)) => {
+                let reason = chain(&error);
+                match certificates::refused(&reason) {
+                    // This one says so each time; the others may have other certificates.
+                    Some(whose) => {
+                        let is_passing = self.members.refuse(turn);
+                        (format!("{whose}: {reason}"), is_passing, Kind::Other)
+                    }
+                    None => (reason, is_passing(&error), kind(&error)),
+                }
+            }
             Err(_) if until < self.deadline => {
                 let reason = format!("no answer within {} ms", begun.elapsed().as_millis());
                 (reason, true, Kind::NoAnswer)
@@ -173,6 +184,7 @@ impl Connection {
         if kind == Kind::NoAnswer {
             self.members.give_up(turn, GivenUp::NoAnswer);
         } else if is_passing {
+            // Nothing, if it was refused.
             self.members.give_up(turn, GivenUp::Failed);
         }
         let name = self.members.name(turn);

@@ -1,5 +1,6 @@
 //! I/O: the members of etcd, of which one is spoken to at a time.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -40,6 +41,8 @@ struct Now {
     turn: Turn,
     kv: Option<KvClient>,
     patience: Duration,
+    /// Those with which no connection can be made, because a certificate is refused.
+    refused: BTreeSet<usize>,
 }
 
 /// How many times one was given up, which says whose turn it is.
@@ -65,6 +68,7 @@ impl Members {
             turn: Turn(retry::random_below(all.len())),
             kv: None,
             patience: PATIENCE,
+            refused: BTreeSet::new(),
         };
         Ok(Self {
             all,
@@ -74,6 +78,12 @@ impl Members {
 
     pub(super) fn count(&self) -> usize {
         self.all.len()
+    }
+
+    /// How many of them are worth asking again, or 1.
+    pub(super) fn usable(&self) -> usize {
+        let refused = self.now().refused.len();
+        self.all.len().saturating_sub(refused).max(1)
     }
 
     pub(super) fn turn(&self) -> Turn {
@@ -127,15 +137,40 @@ impl Members {
         if now.turn != turn {
             return;
         }
-        now.turn = Turn(turn.0.wrapping_add(1));
-        now.kv = None;
+        self.pass_on(&mut now);
         if why == GivenUp::NoAnswer {
             now.patience = now.patience.saturating_mul(2);
         }
     }
 
+    /// Asks this member no more; `false` when no other one is left.
+    pub(super) fn refuse(&self, turn: Turn) -> bool {
+        let mut now = self.now();
+        now.refused.extend(self.index(turn));
+        if now.turn == turn {
+            self.pass_on(&mut now);
+        }
+        now.refused.len() < self.all.len()
+    }
+
+    /// It is the next one's turn of those that are worth it.
+    fn pass_on(&self, now: &mut Now) {
+        now.kv = None;
+        for _ in 0..self.all.len() {
+            now.turn = Turn(now.turn.0.wrapping_add(1));
+            let is_refused = |index| now.refused.contains(&index);
+            if !self.index(now.turn).is_some_and(is_refused) {
+                break;
+            }
+        }
+    }
+
+    fn index(&self, turn: Turn) -> Option<usize> {
+        turn.0.checked_rem(self.all.len())
+    }
+
     fn of(&self, turn: Turn) -> Option<&Member> {
-        self.all.get(turn.0.checked_rem(self.all.len())?)
+        self.all.get(self.index(turn)?)
     }
 
     fn now(&self) -> MutexGuard<'_, Now> {

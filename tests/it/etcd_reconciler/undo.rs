@@ -1,6 +1,6 @@
 //! What was released is put back.
 
-use super::{add, all, key, network, put, run, show, value};
+use super::{add, all, key, network, put, run, value};
 use crate::support::cluster::Cluster;
 use crate::support::etcd::Etcd;
 use crate::support::objects::{Object, pod};
@@ -15,87 +15,35 @@ fn results(undone: &Outcome) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn what_was_released_is_put_back_where_nothing_has_taken_its_place() {
+async fn members_that_nobody_knows_come_back_too() {
     let (cluster, etcd) = (Cluster::lock().await, Etcd::start());
+    pod("default", "bystander").create(cluster.client()).await;
     let lan = network(&cluster, &etcd, "10.0.0.0/24");
-    for pod in ["a", "b", "c"] {
-        add(&lan, "default", pod).await;
-    }
-    let first = key("10.0.0.1");
-    let strange = value(&etcd, &first)
-        .await
-        .unwrap()
-        .replace('}', r#","more":[1.5,null]}"#);
-    put(&etcd, &first, &strange).await;
-    let before = all(&etcd).await;
+    add(&lan, "default", "gone").await;
+    let at = key("10.0.0.1");
+    let known = value(&etcd, &at).await.unwrap();
+    let strange = known.replace('}', r#","more":[1.5,null]}"#);
+    put(&etcd, &at, &strange).await;
     let report = cluster.file("");
     let report = report.to_str().unwrap();
     let done = run(&cluster, &etcd).args(["--report", report]);
-    assert_eq!(
-        done.output().await.expect(0).json()["summary"]["released"],
-        3
-    );
+    done.output().await.expect(0);
     assert_eq!(all(&etcd).await, []);
-
-    let undo = || run(&cluster, &etcd).args(["undo", report]);
-    let planned = undo().args(["--dry-run"]).output().await.expect(0);
-    assert_eq!(results(&planned), ["Planned"; 3], "{planned:#?}");
-    assert_eq!(all(&etcd).await, []);
-    let undone = undo().output().await.expect(0);
-    assert_eq!(results(&undone), ["PutBack"; 3], "{undone:#?}");
-    let there = undo().output().await.expect(0);
-    assert_eq!(results(&there), ["AlreadyThere"; 3], "{there:#?}");
-    let names =
-        |all: &[(String, String)]| all.iter().map(|(key, _)| key.clone()).collect::<Vec<_>>();
-    let after = all(&etcd).await;
-    assert_eq!(names(&after), names(&before));
-    for ((_, before), (_, after)) in before.iter().zip(&after).filter(|(it, _)| !it.1.is_empty()) {
-        let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
-        assert_eq!(read(before), read(after));
-    }
-    // The plugin knows them by their containers.
-    for pod in ["a", "b", "c"] {
-        let del = super::call("DEL", &lan).container(&format!("c-{pod}"));
-        del.run().await.expect(0);
-    }
-    assert_eq!(all(&etcd).await, []);
+    let undone = run(&cluster, &etcd).args(["undo", report]);
+    let undone = undone.output().await.expect(0);
+    assert_eq!(results(&undone), ["PutBack"], "{undone:#?}");
+    let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+    let back = value(&etcd, &at).await.unwrap();
+    assert_eq!(read(&back), read(&strange));
 }
 
 #[tokio::test]
-async fn what_is_taken_or_shown_by_another_stays_that_ones() {
-    let (cluster, etcd) = (Cluster::lock().await, Etcd::start());
-    let lan = network(&cluster, &etcd, "10.0.0.0/24");
-    for pod in ["a", "b", "c"] {
-        add(&lan, "default", pod).await;
-    }
-    let report = cluster.file("");
-    let report = report.to_str().unwrap();
-    run(&cluster, &etcd)
-        .args(["--report", report])
-        .output()
-        .await
-        .expect(0);
-    assert_eq!(add(&lan, "default", "other").await, "10.0.0.1");
-    show(&cluster, "shows", "10.0.0.2").await;
-    let before = all(&etcd).await;
-    let undone = run(&cluster, &etcd)
-        .args(["undo", report])
-        .output()
-        .await
-        .expect(1);
-    assert_eq!(
-        results(&undone),
-        ["Taken", "Taken", "PutBack"],
-        "{undone:#?}"
-    );
-    let after = all(&etcd).await;
-    assert!(before.iter().all(|it| after.contains(it)) && after.len() == before.len() + 3);
-}
-
-#[tokio::test]
-async fn a_kept_report_is_undone_and_only_where_its_records_were() {
+async fn a_kept_report_is_undone_only_where_its_records_were() {
     let (cluster, etcd) = (Cluster::lock().await, Etcd::start());
     pod("default", "bystander").create(cluster.client()).await;
+    // Tests before this one may have left some.
+    let kept = "whereabouts.cni.cncf.io/release-report";
+    cluster.kubectl(&["delete", "configmap", "-n", "tenant-a", "-l", kept]);
     super::crowd(&etcd, 60).await;
     let before = all(&etcd).await;
     let kept = ["--keep-reports", "2", "--reports-namespace", "tenant-a"];

@@ -2,51 +2,10 @@
 
 use serde_json::json;
 
-use super::{add, all, call, expected, key, keys, network, pod, put, records, run, show, value};
+use super::{add, all, call, key, keys, network, pod, put, records, run, value};
 use crate::support::cluster::Cluster;
 use crate::support::etcd::Etcd;
 use crate::support::objects::{Object, node};
-
-#[tokio::test]
-async fn a_record_is_judged_by_its_node_and_its_uid() {
-    let (cluster, etcd) = (Cluster::lock().await, Etcd::start());
-    let client = cluster.client();
-    let lan = network(&cluster, &etcd, "10.0.0.0/24");
-    for (pod, node) in [
-        ("silent", "node-silent"),
-        ("off", "node-off"),
-        ("lost", "node-lost"),
-        ("gone", "node-ready"),
-        ("replaced", "node-ready"),
-        ("moved", "node-ready"),
-    ] {
-        let added = call("ADD", &lan).container(pod).env("NODENAME", node);
-        added.pod("default", pod).run().await.expect(0);
-    }
-    node("node-ready").create(client).await;
-    node("node-silent").unreachable().create(client).await;
-    let off = node("node-off").unreachable().out_of_service();
-    off.create(client).await;
-    // Another pod of that name, on the same node, with another address.
-    show(&cluster, "replaced", "10.0.0.99").await;
-    let moved = pod("default", "moved").shows("net1", &["10.0.0.98"]);
-    moved
-        .node("node-silent")
-        .phase("Running")
-        .create(client)
-        .await;
-    let done = run(&cluster, &etcd).output().await.expect(0);
-    let found = [
-        ("10.0.0.1", "HeldUnreachable", "-"),
-        ("10.0.0.2", "NodeOutOfService", "Released"),
-        ("10.0.0.3", "NodeGone", "Released"),
-        ("10.0.0.4", "PodGone", "Released"),
-        ("10.0.0.5", "PodReplaced", "Released"),
-        ("10.0.0.6", "HeldUnreachable", "-"),
-    ];
-    assert_eq!(records(&done), expected(&found), "{done:#?}");
-    assert_eq!(keys(&etcd).await, [key("10.0.0.1"), key("10.0.0.6")]);
-}
 
 #[tokio::test]
 async fn what_no_pod_of_kubernetes_has_is_never_freed() {
@@ -125,63 +84,6 @@ async fn what_cannot_be_read_is_reported_and_kept() {
     let after = all(&etcd).await;
     assert_eq!(after.len(), gone.len() - 1);
     assert!(!after.iter().any(|(it, _)| *it == key("10.0.0.1")));
-}
-
-#[tokio::test]
-async fn one_address_for_two_is_a_conflict_and_what_is_not_recorded_is_repaired() {
-    let (cluster, etcd) = (Cluster::lock().await, Etcd::start());
-    let lan = network(&cluster, &etcd, "10.0.0.0/24");
-    add(&lan, "default", "one").await;
-    add(&lan, "default", "two").await;
-    show(&cluster, "one", "10.0.0.1").await;
-    show(&cluster, "two", "10.0.0.1").await;
-    let settled = pod("default", "third").shows("net1", &["10.0.0.3"]);
-    let settled = settled.node("node-ready").phase("Running");
-    node("node-ready").create(cluster.client()).await;
-    settled.create(cluster.client()).await;
-    let seen = run(&cluster, &etcd).args(["--repair", "--detailed-exitcode"]);
-    let seen = seen.output().await.expect(5);
-    let said = seen.json();
-    let found: Vec<(&str, &str, &str)> = said["findings"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|finding| {
-            let text = |member: &str| finding[member].as_str().unwrap_or("-");
-            (text("kind"), text("address"), text("repair"))
-        })
-        .collect();
-    assert_eq!(
-        found,
-        [
-            ("UsedByAnother", "10.0.0.1", "-"),
-            ("Unrecorded", "10.0.0.3", "Repaired")
-        ],
-        "{seen:#?}"
-    );
-    let record: serde_json::Value =
-        serde_json::from_str(&value(&etcd, &key("10.0.0.3")).await.unwrap()).unwrap();
-    assert_eq!(
-        (&record["podref"], &record["node"], &record["range"]),
-        (
-            &json!("default/third"),
-            &json!("node-ready"),
-            &json!("10.0.0.0/24")
-        )
-    );
-    // The pod's next container has it by ADD, and gives it back by DEL.
-    let uid = record["poduid"].as_str().unwrap();
-    let next = call("ADD", &lan)
-        .container("c3")
-        .env("NODENAME", "node-ready");
-    let next = next.pod("default", "third").uid(uid).run().await.expect(0);
-    assert!(next.stdout.contains("10.0.0.3/24"), "{next:#?}");
-    call("DEL", &lan).container("c3").run().await.expect(0);
-    let left = all(&etcd).await;
-    assert!(
-        !left.iter().any(|(key, _)| key.contains("third")),
-        "{left:#?}"
-    );
 }
 
 #[tokio::test]

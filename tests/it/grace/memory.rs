@@ -26,26 +26,6 @@ async fn left(cluster: &Cluster) -> usize {
 }
 
 #[tokio::test]
-async fn a_brake_lets_pass_what_two_runs_saw_a_quarter_of_an_hour_apart() {
-    let cluster = Cluster::lock().await;
-    scale_down(&cluster).await;
-    let grace = ["--grace", "2m"];
-    run(&cluster, &grace).await.expect(0);
-    pass(&cluster, POOL, 10).await;
-    let refused = run(&cluster, &grace).await.expect(4);
-    assert_eq!(refused.json()["refusal"]["brake"], "MaxRelease");
-    pass(&cluster, POOL, 4).await;
-    run(&cluster, &grace).await.expect(4);
-    assert_eq!(left(&cluster).await, 120);
-    // Without grace nothing is remembered, and everything counts.
-    pass(&cluster, POOL, 1).await;
-    run(&cluster, &[]).await.expect(4);
-    assert_eq!(left(&cluster).await, 120);
-    run(&cluster, &grace).await.expect(0);
-    assert_eq!(left(&cluster).await, 1);
-}
-
-#[tokio::test]
 async fn new_orphans_still_count_beside_old_ones() {
     let cluster = Cluster::lock().await;
     scale_down(&cluster).await;
@@ -127,54 +107,4 @@ async fn marks_go_with_their_records_and_a_healthy_run_writes_nothing() {
     let run = reconciler(&through).args(["--grace", "2m"]);
     run.output().await.expect(0);
     assert!(proxy.writes().is_empty());
-}
-
-const HISTORY: &str = "whereabouts.cni.cncf.io/use-history";
-
-async fn history(cluster: &Cluster) -> Option<String> {
-    let path = format!("{}/{POOL}", super::GROUP);
-    let pool = send(cluster.client(), Method::GET, &path, None)
-        .await
-        .unwrap();
-    let text = pool["metadata"]["annotations"][HISTORY].as_str();
-    text.map(str::to_owned)
-}
-
-#[tokio::test]
-async fn how_full_a_pool_was_is_remembered_once_an_hour() {
-    let cluster = Cluster::lock().await;
-    let mut object = pool("kube-system", "10.0.0.0/24");
-    for offset in 1..=24 {
-        object = object.entry(offset, "default/web", "net1", "c");
-    }
-    object.create(cluster.client()).await;
-    pod("default", "web").create(cluster.client()).await;
-    let allocate = async |offset: &str| {
-        let path = format!("{}/{POOL}", super::GROUP);
-        let entry = json!({"id": "c", "podref": "default/web", "ifname": "net1"});
-        let change = json!({"spec": {"allocations": {offset: entry}}});
-        let sent = send(cluster.client(), Method::PATCH, &path, Some(&change));
-        sent.await.unwrap();
-    };
-    // Less than a tenth of 254 addresses.
-    sight(&cluster).await;
-    allocate("25").await;
-    run(&cluster, &["--grace", "2m", "--dry-run"]).await;
-    run(&cluster, &[]).await.expect(0);
-    assert_eq!(history(&cluster).await, None);
-    sight(&cluster).await;
-    let first = history(&cluster).await.unwrap();
-    assert!(first.ends_with("Z=25"), "{first}");
-    allocate("26").await;
-    sight(&cluster).await;
-    assert_eq!(history(&cluster).await, Some(first));
-    let earlier = "2026-01-01T00:00:00Z=9 damaged 2026-01-01T01:00:00Z=0";
-    let change = json!({"metadata": {"annotations": {HISTORY: earlier}}});
-    let path = format!("{}/{POOL}", super::GROUP);
-    send(cluster.client(), Method::PATCH, &path, Some(&change))
-        .await
-        .unwrap();
-    sight(&cluster).await;
-    let text = history(&cluster).await.unwrap();
-    assert!(text.ends_with("Z=26") && !text.contains(' '), "{text}");
 }

@@ -52,8 +52,26 @@ fn the_chart_has_no_faults() {
 #[tokio::test]
 async fn the_chart_installs_what_the_manifests_do() {
     let cluster = Cluster::lock().await;
-    let chart = succeed(&mut Helm::new().on_chart(&["template", "--include-crds", "whereabouts"]));
-    let manifests = cluster.kubectl(&["kustomize", &project(".").display().to_string()]);
+    compare(&cluster, &project("."), &[]);
+    // The line of the reconciler for etcd stands there as a comment.
+    let copy = TempDir::new().unwrap();
+    let [from, to] = [project("."), copy.path().to_owned()];
+    for part in ["manifests", "cronjob.yaml"] {
+        succeed(Command::new("cp").arg("-r").arg(from.join(part)).arg(&to));
+    }
+    let text = fs::read_to_string(from.join("kustomization.yaml")).unwrap();
+    let line = "# - manifests/ip-reconciler-etcd.yaml";
+    assert!(text.contains(line), "{text}");
+    let text = text.replace(line, &line[2..]);
+    fs::write(to.join("kustomization.yaml"), text).unwrap();
+    compare(&cluster, &to, &["--set", "etcdReconciler.enabled=true"]);
+}
+
+/// Of a folder's manifests and of the chart with these values.
+fn compare(cluster: &Cluster, folder: &Path, values: &[&str]) {
+    let template = [&["template", "--include-crds", "whereabouts"], values].concat();
+    let chart = succeed(&mut Helm::new().on_chart(&template));
+    let manifests = cluster.kubectl(&["kustomize", &folder.display().to_string()]);
     let (chart, mut manifests) = (objects(&chart), objects(&manifests));
     for (id, found) in chart {
         let expected = manifests.remove(&id);
@@ -147,6 +165,14 @@ fn a_value_of_the_wrong_type_is_refused() {
         (
             "reconciler.metricsPush=gateway",
             "at '/reconciler/metricsPush': 'gateway' does not match",
+        ),
+        (
+            "etcdReconciler.secretName=",
+            "at '/etcdReconciler/secretName': minLength: got 0, want 1",
+        ),
+        (
+            "etcdReconciler.schedule=x",
+            "additional properties 'schedule' not allowed",
         ),
         ("namespace=", "at '/namespace': minLength: got 0, want 1"),
     ] {

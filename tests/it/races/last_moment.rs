@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{POOL, first_delete, first_patch, merge, one_record};
 use crate::support::cluster::Cluster;
-use crate::support::objects::{Object, entries, pod, reservations};
+use crate::support::objects::{Object, pod, reservations};
 use crate::support::proxy::Fault;
 use crate::support::run::reconciler;
 
@@ -48,40 +48,4 @@ async fn a_pod_that_comes_back_before_the_delete_keeps_its_reservation() {
     let run = reconciler(&kubeconfig).args(["-o", "json"]).output().await;
     assert_eq!(run.json()["summary"]["changed"], 1, "{run:#?}");
     assert_eq!(reservations(cluster.client()).await.len(), 1);
-}
-
-/// A mirror pod that was deleted is made anew, and nothing about the entry changes.
-#[tokio::test]
-async fn a_pod_that_comes_back_before_the_patch_keeps_its_entry() {
-    let cluster = Cluster::lock().await;
-    let (proxy, kubeconfig) = one_record(&cluster).await;
-    let client = cluster.client().clone();
-    proxy.before(|seen| seen.is("GET", "/pods/web-0"), async move {
-        pod("default", "web-0").create(&client).await;
-    });
-    let run = reconciler(&kubeconfig).args(["-o", "json"]).output().await;
-    assert_eq!(run.json()["summary"]["changed"], 1, "{run:#?}");
-    assert_eq!(
-        entries(cluster.client(), "kube-system", "10.0.0.0-24")
-            .await
-            .len(),
-        1
-    );
-    assert_eq!(reservations(cluster.client()).await.len(), 1);
-}
-
-/// Someone exempts the pool while the run waits to look a second time.
-#[tokio::test]
-async fn a_pool_exempted_during_the_run_keeps_its_entries() {
-    let cluster = Cluster::lock().await;
-    let (proxy, kubeconfig) = one_record(&cluster).await;
-    let exempt =
-        json!({"metadata": {"annotations": {"whereabouts.cni.cncf.io/reconcile": "false"}}});
-    proxy.before(
-        |seen| seen.is("GET", "/pods/"),
-        merge(&cluster, POOL, exempt),
-    );
-    let run = reconciler(&kubeconfig).output().await;
-    let left = entries(cluster.client(), "kube-system", "10.0.0.0-24").await;
-    assert_eq!(left.len(), 1, "{run:#?}");
 }

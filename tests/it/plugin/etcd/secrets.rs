@@ -1,9 +1,13 @@
 //! Users and certificates of etcd.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use serde_json::json;
+use tokio::net::{TcpListener, TcpStream};
 
 use super::super::call::{Network, addresses, call};
 use super::{add, network};
@@ -121,11 +125,12 @@ async fn certificates_are_asked_for_and_checked() {
     let by_name = good.with("etcd_host", json!(format!("localhost:{port}")));
     let missing = good.with("etcd_ca_cert_file", json!("/none/ca.crt"));
     // Why a server refuses a client does not always reach that.
+    let of_ours = "";
     let running = [
         (bare, ""),
-        (nobody, ""),
-        (with_certificates(&etcd, "ca", "expired"), ""),
-        (with_certificates(&etcd, "ca", "stranger"), ""),
+        (nobody, of_ours),
+        (with_certificates(&etcd, "ca", "expired"), of_ours),
+        (with_certificates(&etcd, "ca", "stranger"), of_ours),
         (
             with_certificates(&etcd, "foreign", "client"),
             "invalid peer certificate",
@@ -155,4 +160,82 @@ async fn an_expired_certificate_is_named_as_the_reason() {
         refused.stdout.to_lowercase().contains("expired"),
         "{refused:#?}"
     );
+}
+
+/// Passes connections on to a server, and counts them.
+async fn counted(host: String) -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (near, count) = (
+        listener.local_addr().unwrap(),
+        Arc::<AtomicUsize>::default(),
+    );
+    let counter = Arc::clone(&count);
+    tokio::spawn(async move {
+        loop {
+            let (mut client, _) = listener.accept().await.unwrap();
+            counter.fetch_add(1, Ordering::Relaxed);
+            let host = host.clone();
+            tokio::spawn(async move {
+                let mut server = TcpStream::connect(host).await?;
+                tokio::io::copy_bidirectional(&mut client, &mut server).await
+            });
+        }
+    });
+    (near.to_string(), count)
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_refused_ends_a_call_at_once() {
+    let etcd = Etcd::with("https", |dir| certificates(dir, LATER));
+    let calls = async |network: &Network, expected: &str| {
+        for command in ["ADD", "DEL", "CHECK", "STATUS"] {
+            let network = network.previous(&json!({"ips": []}));
+            let refused = call(command, &network).pod("default", "b");
+            let begun = Instant::now();
+            let refused = refused.run().await.expect(1);
+            assert!(refused.stdout.contains(expected), "{command} {refused:#?}");
+            // Asking a few times takes five seconds.
+            let elapsed = begun.elapsed();
+            assert!(elapsed < Duration::from_secs(3), "{command} {elapsed:?}");
+        }
+    };
+    let (host, connections) = counted(etcd.host()).await;
+    let theirs = with_certificates(&etcd, "foreign", "client");
+    let theirs = theirs.with("etcd_host", json!(host));
+    calls(&theirs, "its certificate is refused").await;
+    assert!(connections.load(Ordering::Relaxed) <= 8);
+}
+
+#[tokio::test]
+async fn a_member_whose_certificate_is_refused_stops_no_other_one_from_serving() {
+    let etcd = Etcd::with("https", |dir| certificates(dir, LATER));
+    let other = Etcd::with("https", |dir| certificates(dir, LATER));
+    let good = with_certificates(&etcd, "ca", "client");
+    for round in 0..3 {
+        // Which member is asked first is chance.
+        for n in 0..4 {
+            let hosts = format!("{},{}", other.host(), etcd.host());
+            let pod = format!("web-{round}-{n}");
+            add(&good.with("etcd_host", json!(hosts)), &pod).await;
+        }
+    }
+    // One that is only down is asked again, whoever else is refused.
+    let later = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = later.local_addr().unwrap();
+    drop(later);
+    let hosts = format!("{},{address}", other.host());
+    let running = start(&good.with("etcd_host", json!(hosts)));
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let listener = TcpListener::bind(address).await.unwrap();
+    let host = etcd.host();
+    tokio::spawn(async move {
+        loop {
+            let (mut client, _) = listener.accept().await.unwrap();
+            let mut server = TcpStream::connect(&host).await.unwrap();
+            tokio::spawn(
+                async move { tokio::io::copy_bidirectional(&mut client, &mut server).await },
+            );
+        }
+    });
+    running.wait().await.expect(0);
 }
