@@ -44,10 +44,11 @@ sysroot := $(shell rustc --print sysroot)
 static_flags := -C target-feature=+crt-static --remap-path-prefix=$(CURDIR)=/src \
 	--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo --remap-path-prefix=$(sysroot)=/rust
 
-# Reads the definition of etcd's API.
+# Reads the definition of etcd's API, and those of Google that come with it.
 .PHONY: protoc
 protoc:
-	@command -v protoc >/dev/null || { apt-get update && apt-get install -y --no-install-recommends protobuf-compiler; }
+	@protoc --descriptor_set_out=/dev/null google/protobuf/descriptor.proto 2>/dev/null || { apt-get update && \
+		apt-get install -y --no-install-recommends protobuf-compiler libprotobuf-dev; }
 
 .PHONY: static
 static: protoc ## Build the programs statically linked, for images
