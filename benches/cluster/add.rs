@@ -1,10 +1,8 @@
-//! ADD and DEL: alone, and many at once from one node and from several.
+//! ADD and DEL, one call at a time.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Instant;
 
 use kube::Client;
 use serde_json::{Value, json};
@@ -18,7 +16,7 @@ use crate::table::{Cell, Table, median, percentile};
 const ALONE: u32 = 10;
 
 /// A pool of its own for one program and one measurement.
-struct Network {
+pub(crate) struct Network {
     range: String,
     kubeconfig: PathBuf,
     locks: PathBuf,
@@ -26,7 +24,7 @@ struct Network {
 
 impl Network {
     /// Makes the pool, with so many entries.
-    async fn new(bench: &Bench, number: u32, entries: u32) -> Self {
+    pub(crate) async fn new(bench: &Bench, number: u32, entries: u32) -> Self {
         let range = format!("10.{number}.0.0/16");
         let entry = |offset: u32| {
             let entry = json!({"id": format!("old-{offset:060x}"), "ifname": "net1", "podref": format!("default/old-{offset}")});
@@ -56,6 +54,18 @@ impl Network {
     }
 
     fn call(&self, program: &Path, verb: &str, pod: u32, node: u32) -> Cost {
+        let (mut command, config) = self.command(program, verb, pod, node);
+        run(&mut command, &config).expect_success(verb)
+    }
+
+    /// A call, and its configuration.
+    pub(crate) fn command(
+        &self,
+        program: &Path,
+        verb: &str,
+        pod: u32,
+        node: u32,
+    ) -> (Command, String) {
         let locks = self.locks.join(node.to_string());
         let config = json!({"cniVersion": "1.0.0", "name": "lan", "type": "macvlan", "ipam": {
             "type": "whereabouts", "range": self.range, "lock_dir": locks,
@@ -73,11 +83,11 @@ impl Network {
             .env("CNI_PATH", "/opt/cni/bin")
             .env("CNI_ARGS", args)
             .env("NODENAME", format!("node-{node}"));
-        run(&mut command, &config.to_string()).expect_success(verb)
+        (command, config.to_string())
     }
 
     /// The keys of all entries.
-    async fn keys(&self, client: &Client) -> BTreeSet<u32> {
+    pub(crate) async fn keys(&self, client: &Client) -> BTreeSet<u32> {
         let name = self.range.replace('/', "-");
         let path =
             format!("/apis/whereabouts.cni.cncf.io/v1alpha1/namespaces/kube-system/ippools/{name}");
@@ -88,8 +98,9 @@ impl Network {
     }
 }
 
-fn programs(options: &Options) -> Vec<(&'static str, &Path)> {
-    let own = Path::new(env!("CARGO_BIN_EXE_whereabouts"));
+pub(crate) fn programs(options: &Options) -> Vec<(&'static str, &Path)> {
+    let own = options.plugin.as_deref();
+    let own = own.unwrap_or(Path::new(env!("CARGO_BIN_EXE_whereabouts")));
     let peer = options.peer_plugin.as_deref().map(|peer| ("peer", peer));
     std::iter::once(("whereabouts", own)).chain(peer).collect()
 }
@@ -145,85 +156,4 @@ pub(crate) async fn measure_alone(options: &Options) -> Table {
         }
     }
     table
-}
-
-/// Measures bursts.
-pub(crate) async fn measure_bursts(options: &Options) -> Table {
-    let columns = [
-        "calls", "at once", "nodes", "program", "calls/s", "p50 s", "p99 s", "highest",
-    ];
-    let mut table = Table::new("A burst of ADD into an empty pool", &columns);
-    let bench = Bench::start().await;
-    let mut number = 0;
-    for calls in &options.calls {
-        for nodes in &options.nodes {
-            for (name, program) in programs(options) {
-                let network = Network::new(&bench, number, 0).await;
-                number += 1;
-                let (seconds, costs) = burst(&network, program, *calls, *nodes, options.at_once);
-                let highest = check(&bench, &network, &costs, options.at_once).await;
-                let of = |percent| {
-                    Cell::Figure(percentile(costs.iter().map(|cost| cost.wall), percent), 2)
-                };
-                table.row(vec![
-                    (*calls).into(),
-                    options.at_once.into(),
-                    (*nodes).into(),
-                    name.into(),
-                    Cell::Figure(f64::from(*calls) / seconds, 1),
-                    of(50),
-                    of(99),
-                    highest.into(),
-                ]);
-            }
-        }
-    }
-    table
-}
-
-fn burst(
-    network: &Network,
-    program: &Path,
-    calls: u32,
-    nodes: u32,
-    at_once: u32,
-) -> (f64, Vec<Cost>) {
-    let next = AtomicU32::new(0);
-    let started = Instant::now();
-    let costs = std::thread::scope(|scope| {
-        let work = || {
-            let mut costs = Vec::new();
-            loop {
-                let pod = next.fetch_add(1, Ordering::Relaxed);
-                if pod >= calls {
-                    return costs;
-                }
-                costs.push(network.call(program, "ADD", pod, pod % nodes));
-            }
-        };
-        let workers: Vec<_> = (0..at_once).map(|_| scope.spawn(work)).collect();
-        let costs = workers
-            .into_iter()
-            .flat_map(|worker| worker.join().unwrap());
-        costs.collect()
-    });
-    (started.elapsed().as_secs_f64(), costs)
-}
-
-/// Whether every address has one owner and is recorded; the highest offset.
-async fn check(bench: &Bench, network: &Network, costs: &[Cost], at_once: u32) -> u32 {
-    let given: BTreeSet<String> = costs.iter().map(address).collect();
-    assert_eq!(given.len(), costs.len(), "an address has two owners");
-    let keys = network.keys(&bench.client).await;
-    assert_eq!(keys.len(), costs.len(), "not every address is recorded");
-    let highest = keys.last().copied().unwrap_or_default();
-    let skipped = highest / 256;
-    let most = u32::try_from(costs.len()).unwrap() + at_once + skipped;
-    assert!(highest <= most, "offset {highest} is beyond {most}");
-    highest
-}
-
-fn address(cost: &Cost) -> String {
-    let result: Value = serde_json::from_slice(&cost.output.stdout).unwrap();
-    result["ips"][0]["address"].as_str().unwrap().to_owned()
 }
