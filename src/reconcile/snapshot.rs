@@ -24,8 +24,8 @@ use crate::record::evidence::Evidence;
 pub use again::{read_again, read_cron_jobs, read_definitions};
 pub use files::{FileError, parse_dumps, read_files};
 pub use live::{
-    ReadStep, read_cluster, read_cluster_with, read_evidence, read_node, read_pod, read_pool,
-    read_reservation, read_whole_pod,
+    ReadStep, glance_at_pool, read_cluster, read_cluster_with, read_evidence, read_node, read_pod,
+    read_pool, read_reservation, read_whole_pod,
 };
 
 /// The records of a cluster, and what its pods prove about them.

@@ -13,7 +13,7 @@ use super::Kubernetes;
 use super::claims::Claim;
 use super::own::{entry_of, is_for, is_of};
 use super::pools::Change;
-use super::queue::{self, Waited};
+use super::queue::{self, Mine, Waited};
 use super::settle::check_range;
 use super::spool::Taken;
 use super::undo::{give_back, take_back};
@@ -143,9 +143,13 @@ async fn claim_all(
         if left.is_empty() {
             break;
         }
-        tokio::time::sleep(retry::crowd_pause(round)).await;
-        let others = store.claims_in(range.network).await.unwrap_or_default();
-        taken.extend(others.iter().map(|claim| claim.address));
+        let pool = &found.pool.id;
+        let recent = store.recent_claims(range.network, pool).await;
+        taken.extend(recent.into_iter().flatten().map(|claim| claim.address));
+        if round > 0 {
+            let claimed = store.claims_in(range.network).await;
+            taken.extend(claimed.into_iter().flatten());
+        }
         contended = true;
     }
     (all, contended)
@@ -269,14 +273,22 @@ async fn wait_for_others(
     left: &[Chosen],
     wanted: &[Wanted<'_>],
 ) -> Vec<(String, Attachment)> {
-    let lowest = left.iter().min_by_key(|chosen| chosen.address);
-    let lowest = lowest.and_then(|chosen| Some((chosen.address, wanted.get(chosen.by)?)));
-    let Some((address, owner)) = lowest else {
+    let claimed = left.iter().filter_map(|chosen| {
+        let place = chosen.claim.as_ref()?.place();
+        let Wanted { attachment, .. } = wanted.get(chosen.by)?;
+        let address = chosen.address;
+        Some(Mine {
+            address,
+            place,
+            attachment,
+        })
+    });
+    let Some(first) = claimed.min_by_key(|mine| mine.place) else {
         return Vec::new();
     };
-    let outcome = queue::wait(store, range, found, address, owner.attachment).await;
+    let (outcome, now) = queue::wait(store, range, &found.pool.id, first).await;
     // Another node may have recorded some of them, or all.
-    if let Ok(Some(now)) = store.read_pool(&found.pool.id).await
+    if let Some(now) = now
         && now.pool.range_text == found.pool.range_text
     {
         *found = now;

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use k8s_openapi::jiff::Timestamp;
 use kube::api::{
     DeleteParams, GetParams, ListParams, PatchParams, PostParams, Preconditions, Resource,
 };
@@ -14,13 +13,17 @@ use serde_json::json;
 
 use super::{Kubernetes, label};
 use crate::api::{
-    CONTAINER_LABEL, MAX_LABEL, NETWORK_LABEL, NODE_LABEL, POD_UID_LABEL, POOL_LABEL,
+    CLAIMED_LABEL, CONTAINER_LABEL, MAX_LABEL, NETWORK_LABEL, NODE_LABEL, POD_UID_LABEL, POOL_LABEL,
 };
 use crate::api::{OverlappingRangeIPReservation, OverlappingRangeIPReservationSpec};
 use crate::client::{Call, CallError};
 use crate::reconcile::RESERVATIONS;
 use crate::record::{ObjectId, readings};
 use crate::store::Attachment;
+
+/// Claims are labelled with the time at which they were made, rounded down to so many seconds. Whoever
+/// claimed earlier than twice as long ago has recorded it, or never will.
+const RECENT: i64 = 4;
 
 /// A reservation as the store has it.
 #[derive(Debug, Clone)]
@@ -36,6 +39,8 @@ pub(super) struct Claim {
     pub(super) pool: Option<String>,
     /// The CNI network in which our plugin made it.
     pub(super) network: Option<String>,
+    /// When our plugin made it.
+    claimed: Option<String>,
 }
 
 impl Claim {
@@ -52,7 +57,21 @@ impl Claim {
             node: labels.remove(NODE_LABEL),
             pool: labels.remove(POOL_LABEL),
             network: labels.remove(NETWORK_LABEL),
+            claimed: labels.remove(CLAIMED_LABEL),
         }
+    }
+
+    /// Its place among all claims, in the order in which they were made.
+    pub(super) fn place(&self) -> u64 {
+        place(&self.resource_version)
+    }
+
+    /// Whether it was made for this pool a moment ago.
+    pub(super) fn is_recent(&self, pool: &ObjectId, store: &Kubernetes) -> bool {
+        let times = store.recent_times();
+        let is_recent = |time: &String| times.is_some_and(|times| times.contains(time));
+        self.pool.as_deref() == Some(&*label(&pool.name))
+            && self.claimed.as_ref().is_some_and(is_recent)
     }
 
     /// Whether it was made for this very attachment, by whatever version of either program.
@@ -81,41 +100,26 @@ impl Claim {
     }
 }
 
-/// What a list says of a claim.
+/// What a list says of a claim that was made for a pool.
 #[derive(Debug, Clone)]
 pub(super) struct Claimed {
     pub(super) address: IpAddr,
-    /// By the server's clock.
-    pub(super) created: Option<Timestamp>,
-    /// The pool for which our plugin made it.
-    pub(super) pool: Option<String>,
-    /// For whom, where that was read and is said in full.
+    /// As of [`Claim::place`].
+    pub(super) place: u64,
+    /// For whom, where that is said in full.
     pub(super) owner: Option<Attachment>,
 }
 
 impl Claimed {
-    /// One for each way to read the name as an address of this network.
-    fn all(metadata: ObjectMeta, network: &str) -> Vec<Self> {
-        let mut labels = metadata.labels.unwrap_or_default();
-        let pool = labels.remove(POOL_LABEL);
-        let created = metadata.creation_timestamp.map(|time| time.0);
-        let name = metadata.name.unwrap_or_default();
-        let of_network = readings(&name).into_iter().filter(|(of, _)| *of == network);
-        of_network
-            .map(|(_, address)| Self {
-                address,
-                created,
-                pool: pool.clone(),
-                owner: None,
-            })
-            .collect()
-    }
-
-    /// The same with its owner. What a label may have cut off is not said in full.
-    fn with_owner(object: OverlappingRangeIPReservation, network: &str) -> Vec<Self> {
+    /// One for each way to read the name as an address of this network. What a label may have cut
+    /// off is not said in full.
+    fn all(object: OverlappingRangeIPReservation, network: &str) -> Vec<Self> {
         let OverlappingRangeIPReservation { metadata, spec } = object;
-        let label = |name| metadata.labels.as_ref()?.get(name).cloned();
-        let labels = [NODE_LABEL, POD_UID_LABEL, POOL_LABEL, NETWORK_LABEL].map(label);
+        let addresses = addresses(&metadata, network);
+        let place = place(metadata.resource_version.as_deref().unwrap_or_default());
+        let mut labels = metadata.labels.unwrap_or_default();
+        let labels =
+            [NODE_LABEL, POD_UID_LABEL, POOL_LABEL, NETWORK_LABEL].map(|name| labels.remove(name));
         let is_whole = labels.iter().flatten().all(|text| text.len() < MAX_LABEL);
         let [node, pod_uid, _, of_network] = labels;
         let named = spec.containerid.zip(spec.ifname).filter(|_| is_whole);
@@ -127,20 +131,40 @@ impl Claimed {
             pod_uid,
             node,
         });
-        let mut all = Self::all(metadata, network);
-        for claimed in &mut all {
-            claimed.owner.clone_from(&owner);
-        }
-        all
+        let all = addresses.into_iter().map(|address| Self {
+            address,
+            place,
+            owner: owner.clone(),
+        });
+        all.collect()
     }
 }
 
-fn labels(pool: &ObjectId, attachment: &Attachment) -> BTreeMap<String, String> {
+/// All ways to read the name as an address of this network.
+fn addresses(metadata: &ObjectMeta, network: &str) -> Vec<IpAddr> {
+    let name = metadata.name.as_deref().unwrap_or_default();
+    let of_network = readings(name).into_iter().filter(|(of, _)| *of == network);
+    of_network.map(|(_, address)| address).collect()
+}
+
+/// The API server numbers all writes.
+fn place(resource_version: &str) -> u64 {
+    resource_version.parse().unwrap_or(u64::MAX)
+}
+
+fn labels(
+    pool: &ObjectId,
+    attachment: &Attachment,
+    now: Option<String>,
+) -> BTreeMap<String, String> {
     let mut labels = BTreeMap::from([
         (POOL_LABEL.to_owned(), label(&pool.name)),
         (CONTAINER_LABEL.to_owned(), label(&attachment.container)),
         (NETWORK_LABEL.to_owned(), label(&attachment.network)),
     ]);
+    if let Some(now) = now {
+        labels.insert(CLAIMED_LABEL.to_owned(), now);
+    }
     if let Some(node) = &attachment.node {
         labels.insert(NODE_LABEL.to_owned(), label(node));
     }
@@ -166,6 +190,23 @@ impl Kubernetes {
         ))
     }
 
+    fn labels(&self, pool: &ObjectId, attachment: &Attachment) -> BTreeMap<String, String> {
+        let [_, now, _] = self
+            .recent_times()
+            .map(|times| times.map(Some))
+            .unwrap_or_default();
+        labels(pool, attachment, now)
+    }
+
+    /// The labels of what is claimed now, and a moment before and after: of the server's clock, which
+    /// is one for all nodes.
+    fn recent_times(&self) -> Option<[String; 3]> {
+        let now = self.client.server_time()?.as_second();
+        let now = now.saturating_sub(now.rem_euclid(RECENT));
+        let times = [now.saturating_sub(RECENT), now, now.saturating_add(RECENT)];
+        Some(times.map(|time| time.to_string()))
+    }
+
     /// Claims an address; `None` when it is claimed already.
     pub(super) async fn claim(
         &self,
@@ -181,7 +222,7 @@ impl Kubernetes {
         };
         let mut new = OverlappingRangeIPReservation::new(&id.name, spec(attachment));
         new.metadata.namespace = Some(self.namespace.clone());
-        new.metadata.labels = Some(labels(pool, attachment));
+        new.metadata.labels = Some(self.labels(pool, attachment));
         let body = serde_json::to_vec(&new).map_err(|error| call.unreadable(error))?;
         let request = self.reservations().create(&PostParams::default(), body);
         match self.client.call(&call, request).await {
@@ -225,7 +266,7 @@ impl Kubernetes {
             "metadata": {
                 "uid": claim.uid,
                 "resourceVersion": claim.resource_version,
-                "labels": labels(pool, attachment),
+                "labels": self.labels(pool, attachment),
                 // A value of its own each time: a patch that changes nothing is no write.
                 "annotations": {"whereabouts.cni.cncf.io/renewed-from": claim.resource_version},
             },
@@ -261,7 +302,7 @@ impl Kubernetes {
     }
 
     /// What is claimed in this network, by whomever.
-    pub(super) async fn claims_in(&self, network: &str) -> Result<Vec<Claimed>, CallError> {
+    pub(super) async fn claims_in(&self, network: &str) -> Result<Vec<IpAddr>, CallError> {
         #[derive(Deserialize)]
         struct List {
             // Null where there are none.
@@ -280,22 +321,23 @@ impl Kubernetes {
             .await?;
         let items = list.items.into_iter().flatten();
         Ok(items
-            .flat_map(|item| Claimed::all(item.metadata, network))
+            .flat_map(|item| addresses(&item.metadata, network))
             .collect())
     }
 
-    /// What is claimed for a pool, and by whom.
-    pub(super) async fn claims_for(
+    /// What was claimed for a pool a moment ago, and by whom.
+    pub(super) async fn recent_claims(
         &self,
         network: &str,
         pool: &ObjectId,
     ) -> Result<Vec<Claimed>, CallError> {
-        let selector = format!("{POOL_LABEL}={}", label(&pool.name));
+        let mut selector = format!("{POOL_LABEL}={}", label(&pool.name));
+        if let Some(times) = self.recent_times() {
+            selector = format!("{selector},{CLAIMED_LABEL} in ({})", times.join(","));
+        }
         let params = ListParams::default().match_any().labels(&selector);
         let items = self.list_claims(&params).await?.into_iter();
-        Ok(items
-            .flat_map(|item| Claimed::with_owner(item, network))
-            .collect())
+        Ok(items.flat_map(|item| Claimed::all(item, network)).collect())
     }
 
     async fn list_claims(

@@ -9,24 +9,30 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 use super::claims::Claimed;
 use super::own::is_of;
 use super::{Kubernetes, label};
-use crate::record::PoolObject;
+use crate::record::{ObjectId, PoolObject};
 use crate::retry;
 use crate::store::{Attachment, Range};
 
-/// Whoever claimed so long before the latest claim has recorded it, or never will.
-const RECENT: SignedDuration = SignedDuration::from_secs(10);
 /// How long to wait before each look: so long at least, and up to twice that.
 const LOOK: Duration = Duration::from_millis(250);
 /// How long to wait where nobody gets any further: they may be dead.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// For how many others one patch records.
 const MAX_OTHERS: usize = 100;
+
+/// A claim that is to be recorded.
+#[derive(Clone, Copy)]
+pub(super) struct Mine<'a> {
+    pub(super) address: IpAddr,
+    /// As of [`super::claims::Claim::place`].
+    pub(super) place: u64,
+    pub(super) attachment: &'a Attachment,
+}
 
 /// How the wait for other nodes ended.
 pub(super) enum Waited {
@@ -36,42 +42,53 @@ pub(super) enum Waited {
     Not(Vec<(String, Attachment)>),
 }
 
-/// Waits until those nodes are done that claimed lower addresses than `mine` for this pool, or take
-/// too long, or have recorded it.
+/// Waits until those nodes are done that claimed before for the same pool, or take too long, or have
+/// recorded what is `mine`; and the pool as it was seen last.
+///
+/// Whoever cannot be waited for is not: the patch tells what is wrong.
 pub(super) async fn wait(
     store: &Kubernetes,
     range: &Range<'_>,
-    found: &PoolObject,
-    mine: IpAddr,
-    attachment: &Attachment,
-) -> Waited {
-    let pool = &found.pool.id;
-    // Whoever cannot be waited for is not: the patch tells what is wrong.
-    let Ok(claims) = store.claims_in(range.network).await else {
-        return Waited::Not(Vec::new());
-    };
-    let waiting = waiting(&claims, found).into_iter();
-    let lower = waiting.filter(|claim| claim.address < mine);
-    let mut before: BTreeSet<IpAddr> = lower.map(|claim| claim.address).collect();
+    pool: &ObjectId,
+    mine: Mine<'_>,
+) -> (Waited, Option<PoolObject>) {
+    let mut before: Option<BTreeSet<IpAddr>> = None;
     let mut last_step = Instant::now();
-    while !before.is_empty() {
-        tracing::debug!(%pool, before = before.len(), "Others record before");
+    loop {
+        // Most are recorded after that, and need not know who else waits.
         tokio::time::sleep(LOOK.saturating_add(retry::random_within(LOOK))).await;
-        let Ok(Some(now)) = store.read_pool(pool).await else {
-            return Waited::Not(Vec::new());
+        let Ok(Some(now)) = store.glance_at_pool(pool).await else {
+            return (Waited::Not(Vec::new()), None);
         };
-        if is_recorded(&now, mine, attachment) {
-            return Waited::Recorded;
+        if is_recorded(&now, mine.address, mine.attachment) {
+            return (Waited::Recorded, Some(now));
         }
-        let (recorded, were) = (recorded(&now), before.len());
-        before.retain(|address| !recorded.contains(address));
-        if before.len() < were {
-            last_step = Instant::now();
-        } else if last_step.elapsed() > PATIENCE {
-            return Waited::Not(Vec::new());
+        if let Some(before) = &mut before {
+            let (recorded, were) = (recorded(&now), before.len());
+            before.retain(|address| !recorded.contains(address));
+            if before.len() < were {
+                last_step = Instant::now();
+            } else if last_step.elapsed() > PATIENCE {
+                return (Waited::Not(Vec::new()), Some(now));
+            }
+            if !before.is_empty() {
+                continue;
+            }
         }
+        // After the pool: what was recorded and freed in between is not claimed any more.
+        let Ok(claims) = store.recent_claims(range.network, pool).await else {
+            return (Waited::Not(Vec::new()), Some(now));
+        };
+        let waiting = waiting(&claims, &now);
+        let ahead = waiting.iter().filter(|claim| claim.place < mine.place);
+        let ahead: BTreeSet<IpAddr> = ahead.map(|claim| claim.address).collect();
+        if before.is_some() || ahead.is_empty() {
+            let others = others(range, pool, &waiting, mine);
+            return (Waited::Not(others), Some(now));
+        }
+        tracing::debug!(%pool, ahead = ahead.len(), "Others record before");
+        before = Some(ahead);
     }
-    Waited::Not(others(store, range, found, mine).await)
 }
 
 /// Whether a pool records an address for an attachment.
@@ -83,23 +100,17 @@ pub(super) fn is_recorded(found: &PoolObject, address: IpAddr, attachment: &Atta
 }
 
 /// What others have claimed for the pool and wait to have recorded.
-async fn others(
-    store: &Kubernetes,
+fn others(
     range: &Range<'_>,
-    found: &PoolObject,
-    mine: IpAddr,
+    pool: &ObjectId,
+    waiting: &[&Claimed],
+    mine: Mine<'_>,
 ) -> Vec<(String, Attachment)> {
-    let pool = &found.pool.id;
     // A label that is not the whole name may be that of several pools.
     if label(&pool.name) != *pool.name {
         return Vec::new();
     }
-    let (claims, now) = tokio::join!(store.claims_for(range.network, pool), store.read_pool(pool));
-    let (Ok(claims), Ok(Some(now))) = (claims, now) else {
-        return Vec::new();
-    };
-    let waiting = waiting(&claims, &now).into_iter();
-    let others = waiting.filter(|claim| claim.address != mine);
+    let others = waiting.iter().filter(|claim| claim.address != mine.address);
     let keyed = others.filter_map(|claim| {
         let key = range.config.range.offset_of(claim.address)?.to_string();
         Some((key, claim.owner.clone()?))
@@ -114,16 +125,10 @@ fn recorded(found: &PoolObject) -> BTreeSet<IpAddr> {
         .collect()
 }
 
-/// The claims for a pool that it does not record yet.
+/// Those of the claims that the pool does not record yet.
 pub(super) fn waiting<'a>(claims: &'a [Claimed], found: &PoolObject) -> Vec<&'a Claimed> {
-    let pool = label(&found.pool.id.name);
     let recorded = recorded(found);
-    let latest = claims.iter().filter_map(|claim| claim.created).max();
-    let is_recent = |at: Timestamp| latest.is_some_and(|latest| latest.duration_since(at) < RECENT);
-    let all = claims.iter().filter(|claim| {
-        claim.pool.as_deref() == Some(&*pool)
-            && claim.created.is_some_and(is_recent)
-            && !recorded.contains(&claim.address)
-    });
-    all.collect()
+    let all = claims.iter();
+    all.filter(|claim| !recorded.contains(&claim.address))
+        .collect()
 }

@@ -9,7 +9,7 @@ use super::Kubernetes;
 use super::claims::{Claim, Claimed};
 use super::own::{entry_of, is_of};
 use super::pools::Change;
-use super::queue::{self, Waited};
+use super::queue::{self, Mine, Waited};
 use super::turn::Turn;
 use super::undo::{give_back, take_back};
 use crate::allocate::Window;
@@ -30,26 +30,37 @@ const CLAIMS_PER_LOOK: usize = 8;
 pub(super) struct Crowd {
     /// How often one of them was quicker.
     conflicts: usize,
+    /// What they have claimed a moment ago.
+    recent: Vec<Claimed>,
     /// At which address last.
     lost: Option<IpAddr>,
-    /// What was claimed after that.
-    claims: Vec<Claimed>,
+    /// What is claimed in the network, if that was looked at.
+    claimed: Vec<IpAddr>,
 }
 
 impl Crowd {
-    /// Lets others go on, and looks what they have claimed.
+    /// Somebody has claimed this address a moment ago: looks what else they have claimed.
     async fn part(
         &mut self,
         store: &Kubernetes,
         range: &Range<'_>,
+        pool: &Pool,
         lost: IpAddr,
     ) -> Result<(), Error> {
-        tokio::time::sleep(retry::crowd_pause(self.conflicts)).await;
         self.conflicts = self.conflicts.saturating_add(1);
         self.lost = Some(lost);
         if range.overlap == Overlap::Protected {
-            self.claims = store.claims_in(range.network).await?;
+            self.recent = store.recent_claims(range.network, &pool.id).await?;
         }
+        if self.conflicts.is_multiple_of(CLAIMS_PER_LOOK) {
+            self.step_over(store, range).await?;
+        }
+        Ok(())
+    }
+
+    /// An address has been claimed for long: looks which others are.
+    async fn step_over(&mut self, store: &Kubernetes, range: &Range<'_>) -> Result<(), Error> {
+        self.claimed = store.claims_in(range.network).await?;
         Ok(())
     }
 }
@@ -66,8 +77,6 @@ pub(super) enum Attempt {
 
 /// The lowest free address, or one of the lowest where others are about to record theirs: of those
 /// that claimed for the same pool there may be as many again who have not got one yet.
-///
-/// The first conflict alone only shows what other ranges have taken.
 fn choose(
     window: &Window,
     found: &PoolObject,
@@ -78,16 +87,17 @@ fn choose(
         .entries
         .iter()
         .filter_map(|entry| entry.address.as_ref().ok().copied());
-    let claimed = crowd.claims.iter().map(|claim| claim.address);
+    let recent = crowd.recent.iter().map(|claim| claim.address);
     let taken: BTreeSet<IpAddr> = recorded
         .chain(avoid.iter().copied())
-        .chain(claimed)
+        .chain(recent)
         .chain(crowd.lost)
+        .chain(crowd.claimed.iter().copied())
         .collect();
     let contended = crowd.conflicts.saturating_sub(1);
     let spread = contended
         .saturating_mul(SPREAD_STEP)
-        .max(queue::waiting(&crowd.claims, found).len())
+        .max(queue::waiting(&crowd.recent, found).len())
         .min(MAX_SPREAD);
     let free: Vec<IpAddr> = window.free(&taken).take(spread.saturating_add(1)).collect();
     match free.get(retry::random_below(free.len())) {
@@ -118,23 +128,33 @@ pub(super) async fn take(
             Overlap::Protected => {
                 match claim(store, range, &found.pool, address, attachment).await? {
                     Ok(claim) => Some(claim),
-                    Err(holder) => {
-                        tracing::debug!(%address, holder, "Not claimed");
-                        crowd.part(store, range, address).await?;
+                    Err(Holder { text, is_recent }) => {
+                        tracing::debug!(%address, holder = text, "Not claimed");
+                        if is_recent {
+                            crowd.part(store, range, &found.pool, address).await?;
+                        } else {
+                            crowd.step_over(store, range).await?;
+                        }
                         continue;
                     }
                 }
             }
         };
-        let waited = if claim.is_some() && crowd.conflicts > 0 {
-            queue::wait(store, range, found, address, attachment).await
-        } else {
-            Waited::Not(Vec::new())
+        let waited = match &claim {
+            Some(claim) if crowd.conflicts > 0 => {
+                let mine = Mine {
+                    address,
+                    place: claim.place(),
+                    attachment,
+                };
+                queue::wait(store, range, &found.pool.id, mine).await.0
+            }
+            _ => Waited::Not(Vec::new()),
         };
         let claimed = (address, claim, waited);
         let attempt = write(store, range, &found.pool, claimed, attachment, turn).await?;
         if let Attempt::Lost(address, _) = attempt {
-            crowd.part(store, range, address).await?;
+            crowd.part(store, range, &found.pool, address).await?;
         }
         return Ok(attempt);
     }
@@ -160,8 +180,12 @@ async fn write(
     let recorded = match waited {
         Waited::Recorded => Ok(None),
         Waited::Not(others) => {
-            let own = (&*key, address, attachment);
-            record(store, range, pool, own, others).await
+            let own = Mine {
+                address,
+                place: claim.as_ref().map_or(u64::MAX, Claim::place),
+                attachment,
+            };
+            record(store, range, pool, (&key, own), others).await
         }
     };
     match (recorded, claim) {
@@ -182,6 +206,13 @@ async fn write(
     }
 }
 
+/// Who has claimed an address.
+struct Holder {
+    text: String,
+    /// Whether it was a moment ago, and for the same pool.
+    is_recent: bool,
+}
+
 /// Makes the claim, or finds one that an earlier attempt of the same attachment left; otherwise
 /// says who has it.
 async fn claim(
@@ -190,21 +221,28 @@ async fn claim(
     pool: &Pool,
     address: IpAddr,
     attachment: &Attachment,
-) -> Result<Result<Claim, String>, Error> {
+) -> Result<Result<Claim, Holder>, Error> {
     let id = store.reservation_id(range, address);
     if let Some(claim) = store.claim(&id, &pool.id, attachment).await? {
         return Ok(Ok(claim));
     }
+    let recent = |text| Holder {
+        text,
+        is_recent: true,
+    };
     match store.read_claim(&id).await? {
-        None => Ok(Err(format!("reservation {id} came and went"))),
+        None => Ok(Err(recent(format!("reservation {id} came and went")))),
         Some(found) if found.is_of(attachment) && !found.may_run_elsewhere(attachment) => {
             match store.renew(&found, &pool.id, attachment).await {
                 Ok(claim) => Ok(Ok(claim)),
-                Err(error) if error.cause.is_conflict() => Ok(Err(error.to_string())),
+                Err(error) if error.cause.is_conflict() => Ok(Err(recent(error.to_string()))),
                 Err(error) => Err(error.into()),
             }
         }
-        Some(found) => Ok(Err(format!("reservation {id} belongs to {}", found.podref))),
+        Some(found) => Ok(Err(Holder {
+            text: format!("reservation {id} belongs to {}", found.podref),
+            is_recent: found.is_recent(&pool.id, store),
+        })),
     }
 }
 
@@ -214,9 +252,10 @@ async fn record(
     store: &Kubernetes,
     range: &Range<'_>,
     pool: &Pool,
-    (key, address, attachment): (&str, IpAddr, &Attachment),
+    (key, mine): (&str, Mine<'_>),
     mut others: Vec<(String, Attachment)>,
 ) -> Result<Option<String>, CallError> {
+    let Mine { attachment, .. } = mine;
     let mut conflicts = 0_usize;
     loop {
         let own = Change::Add(key, entry_of(attachment));
@@ -246,7 +285,7 @@ async fn record(
         tokio::time::sleep(retry::crowd_pause(conflicts)).await;
         conflicts = conflicts.saturating_add(1);
         if range.overlap == Overlap::Protected {
-            match queue::wait(store, range, &now, address, attachment).await {
+            match queue::wait(store, range, &pool.id, mine).await.0 {
                 Waited::Recorded => return Ok(None),
                 Waited::Not(more) => others = more,
             }
