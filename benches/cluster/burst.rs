@@ -58,6 +58,11 @@ impl Burst {
         all / f64::from(u32::try_from(self.costs.len()).unwrap())
     }
 
+    fn failed(&self) -> u32 {
+        let failed = self.costs.iter().filter(|cost| !cost.is_success());
+        u32::try_from(failed.count()).unwrap()
+    }
+
     fn wall(&self, percent: usize) -> f64 {
         percentile(self.costs.iter().map(|cost| cost.wall), percent)
     }
@@ -71,6 +76,7 @@ pub(crate) async fn measure(options: &Options) -> Table {
         "nodes",
         "program",
         "calls/s",
+        "failed",
         "p50 s",
         "p99 s",
         "highest",
@@ -114,6 +120,7 @@ pub(crate) async fn measure(options: &Options) -> Table {
                     (*nodes).into(),
                     name.into(),
                     of(&|burst| f64::from(*calls) / burst.seconds, 1),
+                    of(&|burst| f64::from(burst.failed()), 0),
                     of(&|burst| burst.wall(50), 2),
                     of(&|burst| burst.wall(99), 2),
                     of(&|burst| f64::from(burst.highest), 0),
@@ -159,7 +166,7 @@ fn burst(
                     return costs;
                 }
                 let (mut command, config) = network.command(program, "ADD", pod, pod % nodes);
-                costs.push(run_one_of_many(&mut command, &config).expect_success("ADD"));
+                costs.push(run_one_of_many(&mut command, &config));
             }
         };
         let workers: Vec<_> = (0..at_once).map(|_| scope.spawn(work)).collect();
@@ -173,10 +180,19 @@ fn burst(
 
 /// Whether every address has one owner and is recorded; the highest offset.
 async fn check(bench: &Bench, network: &Network, costs: &[Cost], at_once: u32) -> u32 {
-    let given: BTreeSet<String> = costs.iter().map(address).collect();
-    assert_eq!(given.len(), costs.len(), "an address has two owners");
+    let done: Vec<&Cost> = costs.iter().filter(|cost| cost.is_success()).collect();
+    let given: BTreeSet<String> = done.iter().map(|cost| address(cost)).collect();
+    assert_eq!(given.len(), done.len(), "an address has two owners");
     let keys = network.keys(&bench.client).await;
-    assert_eq!(keys.len(), costs.len(), "not every address is recorded");
+    // What a call wrote that failed may be left for the reconciler.
+    let most = costs.len();
+    let right = (done.len()..=most).contains(&keys.len());
+    assert!(
+        right,
+        "{} addresses are recorded, of {}",
+        keys.len(),
+        done.len()
+    );
     let highest = keys.last().copied().unwrap_or_default();
     let skipped = highest / 256;
     let most = u32::try_from(costs.len()).unwrap() + at_once + skipped;

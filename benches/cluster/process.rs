@@ -21,6 +21,11 @@ pub(crate) struct Cost {
 }
 
 impl Cost {
+    /// Whether the program succeeded.
+    pub(crate) fn is_success(&self) -> bool {
+        self.output.status.success()
+    }
+
     /// Ends the measurement if the program failed.
     pub(crate) fn expect_success(self, what: &str) -> Self {
         let Output {

@@ -25,7 +25,9 @@ use crate::store::{Attachment, Overlap, Range};
 /// How many claims are made side by side: each takes a connection.
 const SIDE_BY_SIDE: usize = 8;
 /// How often addresses are chosen for those whose address another has claimed.
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 4;
+/// Over how many addresses more the choice is spread at most.
+const MAX_SPREAD: usize = 96;
 /// How often a patch is tried that fails because others changed the pool.
 const TRIES: usize = 8;
 
@@ -65,8 +67,8 @@ pub(super) async fn lead(
         avoid: &other.wish.avoid,
     });
     let wanted: Vec<Wanted<'_>> = std::iter::once(own).chain(asked).collect();
-    let (chosen, contended) = claim_all(store, range, window, &found, &wanted).await;
-    let chosen = record_all(store, range, found, chosen, (&wanted, contended)).await;
+    let (chosen, before) = claim_all(store, range, window, &found, &wanted).await;
+    let chosen = record_all(store, range, found, chosen, (&wanted, before)).await;
     let confirmed = confirmed(store, &chosen, &wanted).await;
     let mut by_index: BTreeMap<usize, Chosen> =
         chosen.into_iter().map(|one| (one.by, one)).collect();
@@ -112,23 +114,41 @@ fn eligible(found: &PoolObject, wanted: &[Wanted<'_>]) -> Vec<usize> {
     all
 }
 
-/// Chooses addresses, the lowest that are free, and claims them; and whether others have claimed
-/// any of them.
+/// Chooses addresses, the lowest that are free, and claims them; and what others have claimed before,
+/// if any were in the way.
 async fn claim_all(
     store: &Kubernetes,
     range: &Range<'_>,
     window: &Window,
     found: &PoolObject,
     wanted: &[Wanted<'_>],
-) -> (Vec<Chosen>, bool) {
+) -> (Vec<Chosen>, BTreeSet<IpAddr>) {
+    let pool = &found.pool.id;
     let recorded = found.entries.iter();
     let recorded = recorded.filter_map(|entry| entry.address.as_ref().ok().copied());
     let avoided = wanted.iter().flat_map(|wanted| wanted.avoid).copied();
     let mut taken: BTreeSet<IpAddr> = recorded.chain(avoided).collect();
     let mut left = eligible(found, wanted);
-    let (mut all, mut contended) = (Vec::new(), false);
+    let (mut all, mut before) = (Vec::<Chosen>::new(), BTreeSet::new());
+    let mut is_crowded = range.overlap == Overlap::Protected && store.is_crowded(pool);
     for round in 0..ROUNDS {
-        let chosen = choose(range, window, &taken, &left, round);
+        if is_crowded {
+            let recent = store.recent_claims(range.network, pool).await;
+            before = queue::unrecorded(&recent.unwrap_or_default(), found);
+            for own in &all {
+                before.remove(&own.address);
+            }
+            taken.extend(&before);
+            if !before.is_empty() {
+                store.note_crowd(pool);
+            }
+        }
+        if round > 1 {
+            let claimed = store.claims_in(range.network).await;
+            taken.extend(claimed.into_iter().flatten());
+        }
+        let spread = left.len().saturating_mul(round).max(before.len());
+        let chosen = choose(range, window, &taken, &left, spread.min(MAX_SPREAD));
         taken.extend(chosen.iter().map(|chosen| chosen.address));
         let claims = chosen.into_iter();
         let claims = claims.map(|chosen| claim(store, range, &found.pool, chosen, wanted));
@@ -143,27 +163,19 @@ async fn claim_all(
         if left.is_empty() {
             break;
         }
-        let pool = &found.pool.id;
-        let recent = store.recent_claims(range.network, pool).await;
-        taken.extend(recent.into_iter().flatten().map(|claim| claim.address));
-        if round > 0 {
-            let claimed = store.claims_in(range.network).await;
-            taken.extend(claimed.into_iter().flatten());
-        }
-        contended = true;
+        is_crowded = true;
     }
-    (all, contended)
+    (all, before)
 }
 
-/// The lowest free addresses; in later rounds some of the lowest, so that nodes part ways.
+/// The lowest free addresses; or some of so many more, so that nodes part ways.
 fn choose(
     range: &Range<'_>,
     window: &Window,
     taken: &BTreeSet<IpAddr>,
     left: &[usize],
-    round: usize,
+    spread: usize,
 ) -> Vec<Chosen> {
-    let spread = left.len().saturating_mul(round);
     let count = left.len().saturating_add(spread);
     let mut free: Vec<IpAddr> = window.free(taken).take(count).collect();
     while free.len() > left.len() {
@@ -216,15 +228,16 @@ async fn record_all(
     range: &Range<'_>,
     mut found: PoolObject,
     mut left: Vec<Chosen>,
-    (wanted, mut contended): (&[Wanted<'_>], bool),
+    (wanted, mut before): (&[Wanted<'_>], BTreeSet<IpAddr>),
 ) -> Vec<Chosen> {
     let attachment = |chosen: &Chosen| wanted.get(chosen.by).map(|wanted| wanted.attachment);
     let pool = found.pool.id.clone();
-    let mut done = Vec::new();
+    let (mut done, mut is_contended) = (Vec::new(), !before.is_empty());
     for conflicts in 0..TRIES {
         let mut others = Vec::new();
-        if contended && range.overlap == Overlap::Protected {
-            others = wait_for_others(store, range, &mut found, &left, wanted).await;
+        if is_contended && range.overlap == Overlap::Protected {
+            let before = std::mem::take(&mut before);
+            others = wait_for_others(store, range, &mut found, &left, (wanted, before)).await;
         }
         let (recorded, open) = sort_out(&found, left, wanted);
         done.extend(recorded);
@@ -253,7 +266,7 @@ async fn record_all(
             Ok(Some(now)) if now.pool.range_text == found.pool.range_text => found = now,
             _ => break,
         }
-        contended = true;
+        is_contended = true;
     }
     // They may be recorded all the same: that an answer was lost is no proof.
     let recorded = left.iter();
@@ -271,7 +284,7 @@ async fn wait_for_others(
     range: &Range<'_>,
     found: &mut PoolObject,
     left: &[Chosen],
-    wanted: &[Wanted<'_>],
+    (wanted, before): (&[Wanted<'_>], BTreeSet<IpAddr>),
 ) -> Vec<(String, Attachment)> {
     let claimed = left.iter().filter_map(|chosen| {
         let place = chosen.claim.as_ref()?.place();
@@ -286,7 +299,7 @@ async fn wait_for_others(
     let Some(first) = claimed.min_by_key(|mine| mine.place) else {
         return Vec::new();
     };
-    let (outcome, now) = queue::wait(store, range, &found.pool.id, first).await;
+    let (outcome, now) = queue::wait(store, range, &found.pool.id, first, before).await;
     // Another node may have recorded some of them, or all.
     if let Some(now) = now
         && now.pool.range_text == found.pool.range_text

@@ -20,8 +20,9 @@ use crate::store::{Attachment, Range};
 
 /// How long to wait before each look: so long at least, and up to twice that.
 const LOOK: Duration = Duration::from_millis(250);
-/// How long to wait where nobody gets any further: they may be dead.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How long to wait where nobody gets any further, since they may be dead; and how much longer at most
+/// for each of them, so that one steps in before all others and records for them as well.
+const PATIENCE: (Duration, Duration) = (Duration::from_secs(3), Duration::from_millis(100));
 /// For how many others one patch records.
 const MAX_OTHERS: usize = 100;
 
@@ -42,8 +43,8 @@ pub(super) enum Waited {
     Not(Vec<(String, Attachment)>),
 }
 
-/// Waits until those nodes are done that claimed before for the same pool, or take too long, or have
-/// recorded what is `mine`; and the pool as it was seen last.
+/// Waits until what is known to be claimed `before` is recorded, or that takes too long, or another
+/// node has recorded what is `mine`; and the pool as it was seen last.
 ///
 /// Whoever cannot be waited for is not: the patch tells what is wrong.
 pub(super) async fn wait(
@@ -51,9 +52,15 @@ pub(super) async fn wait(
     range: &Range<'_>,
     pool: &ObjectId,
     mine: Mine<'_>,
+    mut before: BTreeSet<IpAddr>,
 ) -> (Waited, Option<PoolObject>) {
-    let mut before: Option<BTreeSet<IpAddr>> = None;
-    let mut last_step = Instant::now();
+    let patience = |before: &BTreeSet<IpAddr>| {
+        let (patience, each) = PATIENCE;
+        let others = u32::try_from(before.len()).unwrap_or(u32::MAX);
+        Instant::now() + patience + retry::random_within(each.saturating_mul(others))
+    };
+    let mut until = patience(&before);
+    let mut knows_all = !before.is_empty();
     loop {
         // Most are recorded after that, and need not know who else waits.
         tokio::time::sleep(LOOK.saturating_add(retry::random_within(LOOK))).await;
@@ -63,31 +70,33 @@ pub(super) async fn wait(
         if is_recorded(&now, mine.address, mine.attachment) {
             return (Waited::Recorded, Some(now));
         }
-        if let Some(before) = &mut before {
-            let (recorded, were) = (recorded(&now), before.len());
-            before.retain(|address| !recorded.contains(address));
-            if before.len() < were {
-                last_step = Instant::now();
-            } else if last_step.elapsed() > PATIENCE {
-                return (Waited::Not(Vec::new()), Some(now));
-            }
+        let (recorded, were) = (recorded(&now), before.len());
+        before.retain(|address| !recorded.contains(address));
+        if before.len() < were {
+            until = patience(&before);
+        }
+        if !before.is_empty() && Instant::now() < until {
+            continue;
+        }
+        // After the pool: what was recorded and freed in between is not claimed any more.
+        let Ok(claims) = store.recent_owners(range.network, pool).await else {
+            return (Waited::Not(Vec::new()), Some(now));
+        };
+        let waiting = claims
+            .iter()
+            .filter(|claim| !recorded.contains(&claim.address));
+        let waiting: Vec<&Claimed> = waiting.collect();
+        if !knows_all {
+            knows_all = true;
+            let ahead = waiting.iter().filter(|claim| claim.place < mine.place);
+            before.extend(ahead.map(|claim| claim.address));
+            until = patience(&before);
             if !before.is_empty() {
+                tracing::debug!(%pool, before = before.len(), "Others record before");
                 continue;
             }
         }
-        // After the pool: what was recorded and freed in between is not claimed any more.
-        let Ok(claims) = store.recent_claims(range.network, pool).await else {
-            return (Waited::Not(Vec::new()), Some(now));
-        };
-        let waiting = waiting(&claims, &now);
-        let ahead = waiting.iter().filter(|claim| claim.place < mine.place);
-        let ahead: BTreeSet<IpAddr> = ahead.map(|claim| claim.address).collect();
-        if before.is_some() || ahead.is_empty() {
-            let others = others(range, pool, &waiting, mine);
-            return (Waited::Not(others), Some(now));
-        }
-        tracing::debug!(%pool, ahead = ahead.len(), "Others record before");
-        before = Some(ahead);
+        return (Waited::Not(others(range, pool, &waiting, mine)), Some(now));
     }
 }
 
@@ -125,10 +134,9 @@ fn recorded(found: &PoolObject) -> BTreeSet<IpAddr> {
         .collect()
 }
 
-/// Those of the claims that the pool does not record yet.
-pub(super) fn waiting<'a>(claims: &'a [Claimed], found: &PoolObject) -> Vec<&'a Claimed> {
+/// Those addresses that the pool does not record yet.
+pub(super) fn unrecorded(claims: &[IpAddr], found: &PoolObject) -> BTreeSet<IpAddr> {
     let recorded = recorded(found);
-    let all = claims.iter();
-    all.filter(|claim| !recorded.contains(&claim.address))
-        .collect()
+    let all = claims.iter().copied();
+    all.filter(|address| !recorded.contains(address)).collect()
 }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use tokio::time::Instant;
 
 use super::Kubernetes;
-use super::claims::{Claim, Claimed};
+use super::claims::Claim;
 use super::own::{entry_of, is_of};
 use super::pools::Change;
 use super::queue::{self, Mine, Waited};
@@ -28,39 +28,51 @@ const CLAIMS_PER_LOOK: usize = 8;
 /// What is known of others that want addresses at the same time.
 #[derive(Default)]
 pub(super) struct Crowd {
-    /// How often one of them was quicker.
+    /// How often one of them was quicker, or was expected to be.
     conflicts: usize,
-    /// What they have claimed a moment ago.
-    recent: Vec<Claimed>,
-    /// At which address last.
+    /// What they have claimed a moment ago, and the pool does not record yet.
+    before: BTreeSet<IpAddr>,
+    /// At which address one was quicker last.
     lost: Option<IpAddr>,
     /// What is claimed in the network, if that was looked at.
     claimed: Vec<IpAddr>,
 }
 
 impl Crowd {
-    /// Somebody has claimed this address a moment ago: looks what else they have claimed.
+    /// Looks whether others are about to record what they have claimed.
+    async fn look(
+        &mut self,
+        store: &Kubernetes,
+        range: &Range<'_>,
+        found: &PoolObject,
+    ) -> Result<(), Error> {
+        if range.overlap == Overlap::Protected {
+            let pool = &found.pool.id;
+            let recent = store.recent_claims(range.network, pool).await?;
+            self.before = queue::unrecorded(&recent, found);
+            if self.before.is_empty() {
+                return Ok(());
+            }
+            store.note_crowd(pool);
+        }
+        self.conflicts = self.conflicts.saturating_add(1);
+        Ok(())
+    }
+
+    /// Another one was quicker.
     async fn part(
         &mut self,
         store: &Kubernetes,
         range: &Range<'_>,
-        pool: &Pool,
+        found: &PoolObject,
         lost: IpAddr,
     ) -> Result<(), Error> {
-        self.conflicts = self.conflicts.saturating_add(1);
         self.lost = Some(lost);
-        if range.overlap == Overlap::Protected {
-            self.recent = store.recent_claims(range.network, &pool.id).await?;
+        self.look(store, range, found).await?;
+        // It was none of those: it has the address for long.
+        if !self.before.contains(&lost) && range.overlap == Overlap::Protected {
+            self.claimed = store.claims_in(range.network).await?;
         }
-        if self.conflicts.is_multiple_of(CLAIMS_PER_LOOK) {
-            self.step_over(store, range).await?;
-        }
-        Ok(())
-    }
-
-    /// An address has been claimed for long: looks which others are.
-    async fn step_over(&mut self, store: &Kubernetes, range: &Range<'_>) -> Result<(), Error> {
-        self.claimed = store.claims_in(range.network).await?;
         Ok(())
     }
 }
@@ -87,17 +99,16 @@ fn choose(
         .entries
         .iter()
         .filter_map(|entry| entry.address.as_ref().ok().copied());
-    let recent = crowd.recent.iter().map(|claim| claim.address);
     let taken: BTreeSet<IpAddr> = recorded
         .chain(avoid.iter().copied())
-        .chain(recent)
+        .chain(crowd.before.iter().copied())
         .chain(crowd.lost)
         .chain(crowd.claimed.iter().copied())
         .collect();
     let contended = crowd.conflicts.saturating_sub(1);
     let spread = contended
         .saturating_mul(SPREAD_STEP)
-        .max(queue::waiting(&crowd.recent, found).len())
+        .max(crowd.before.len())
         .min(MAX_SPREAD);
     let free: Vec<IpAddr> = window.free(&taken).take(spread.saturating_add(1)).collect();
     match free.get(retry::random_below(free.len())) {
@@ -117,6 +128,10 @@ pub(super) async fn take(
     attachment: &Attachment,
     (crowd, turn): (&mut Crowd, &mut Turn),
 ) -> Result<Attempt, Error> {
+    let is_protected = range.overlap == Overlap::Protected;
+    if is_protected && crowd.conflicts == 0 && store.is_crowded(&found.pool.id) {
+        crowd.look(store, range, found).await?;
+    }
     for round in 0..CLAIMS_PER_LOOK {
         let address = match choose(window, found, avoid, crowd) {
             // Some may have become free since the pool was read.
@@ -128,13 +143,9 @@ pub(super) async fn take(
             Overlap::Protected => {
                 match claim(store, range, &found.pool, address, attachment).await? {
                     Ok(claim) => Some(claim),
-                    Err(Holder { text, is_recent }) => {
-                        tracing::debug!(%address, holder = text, "Not claimed");
-                        if is_recent {
-                            crowd.part(store, range, &found.pool, address).await?;
-                        } else {
-                            crowd.step_over(store, range).await?;
-                        }
+                    Err(holder) => {
+                        tracing::debug!(%address, holder, "Not claimed");
+                        crowd.part(store, range, found, address).await?;
                         continue;
                     }
                 }
@@ -147,14 +158,17 @@ pub(super) async fn take(
                     place: claim.place(),
                     attachment,
                 };
-                queue::wait(store, range, &found.pool.id, mine).await.0
+                let before = crowd.before.clone();
+                queue::wait(store, range, &found.pool.id, mine, before)
+                    .await
+                    .0
             }
             _ => Waited::Not(Vec::new()),
         };
         let claimed = (address, claim, waited);
         let attempt = write(store, range, &found.pool, claimed, attachment, turn).await?;
         if let Attempt::Lost(address, _) = attempt {
-            crowd.part(store, range, &found.pool, address).await?;
+            crowd.part(store, range, found, address).await?;
         }
         return Ok(attempt);
     }
@@ -206,13 +220,6 @@ async fn write(
     }
 }
 
-/// Who has claimed an address.
-struct Holder {
-    text: String,
-    /// Whether it was a moment ago, and for the same pool.
-    is_recent: bool,
-}
-
 /// Makes the claim, or finds one that an earlier attempt of the same attachment left; otherwise
 /// says who has it.
 async fn claim(
@@ -221,28 +228,21 @@ async fn claim(
     pool: &Pool,
     address: IpAddr,
     attachment: &Attachment,
-) -> Result<Result<Claim, Holder>, Error> {
+) -> Result<Result<Claim, String>, Error> {
     let id = store.reservation_id(range, address);
     if let Some(claim) = store.claim(&id, &pool.id, attachment).await? {
         return Ok(Ok(claim));
     }
-    let recent = |text| Holder {
-        text,
-        is_recent: true,
-    };
     match store.read_claim(&id).await? {
-        None => Ok(Err(recent(format!("reservation {id} came and went")))),
+        None => Ok(Err(format!("reservation {id} came and went"))),
         Some(found) if found.is_of(attachment) && !found.may_run_elsewhere(attachment) => {
             match store.renew(&found, &pool.id, attachment).await {
                 Ok(claim) => Ok(Ok(claim)),
-                Err(error) if error.cause.is_conflict() => Ok(Err(recent(error.to_string()))),
+                Err(error) if error.cause.is_conflict() => Ok(Err(error.to_string())),
                 Err(error) => Err(error.into()),
             }
         }
-        Some(found) => Ok(Err(Holder {
-            text: format!("reservation {id} belongs to {}", found.podref),
-            is_recent: found.is_recent(&pool.id, store),
-        })),
+        Some(found) => Ok(Err(format!("reservation {id} belongs to {}", found.podref))),
     }
 }
 
@@ -285,7 +285,10 @@ async fn record(
         tokio::time::sleep(retry::crowd_pause(conflicts)).await;
         conflicts = conflicts.saturating_add(1);
         if range.overlap == Overlap::Protected {
-            match queue::wait(store, range, &pool.id, mine).await.0 {
+            match queue::wait(store, range, &pool.id, mine, BTreeSet::new())
+                .await
+                .0
+            {
                 Waited::Recorded => return Ok(None),
                 Waited::Not(more) => others = more,
             }
