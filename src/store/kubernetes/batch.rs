@@ -114,58 +114,72 @@ fn eligible(found: &PoolObject, wanted: &[Wanted<'_>]) -> Vec<usize> {
     all
 }
 
-/// Chooses addresses, the lowest that are free, and claims them; and what others have claimed before,
-/// if any were in the way.
+/// Chooses addresses, the lowest that are free, and claims them; and what other nodes have claimed
+/// before, if they want addresses of the same pool.
 async fn claim_all(
     store: &Kubernetes,
     range: &Range<'_>,
     window: &Window,
     found: &PoolObject,
     wanted: &[Wanted<'_>],
-) -> (Vec<Chosen>, BTreeSet<IpAddr>) {
+) -> (Vec<Chosen>, Option<BTreeSet<IpAddr>>) {
     let pool = &found.pool.id;
     let recorded = found.entries.iter();
     let recorded = recorded.filter_map(|entry| entry.address.as_ref().ok().copied());
     let avoided = wanted.iter().flat_map(|wanted| wanted.avoid).copied();
     let mut taken: BTreeSet<IpAddr> = recorded.chain(avoided).collect();
     let mut left = eligible(found, wanted);
-    let (mut all, mut before) = (Vec::<Chosen>::new(), BTreeSet::new());
-    let mut is_crowded = range.overlap == Overlap::Protected && store.is_crowded(pool);
+    let (mut all, mut before) = (Vec::<Chosen>::new(), None);
+    if range.overlap == Overlap::Protected && store.is_crowded(pool) {
+        before = Some(pending(store, range, found, &all).await).filter(|all| !all.is_empty());
+    }
     for round in 0..ROUNDS {
-        if is_crowded {
-            let recent = store.recent_claims(range.network, pool).await;
-            before = queue::unrecorded(&recent.unwrap_or_default(), found);
-            for own in &all {
-                before.remove(&own.address);
-            }
-            taken.extend(&before);
-            if !before.is_empty() {
-                store.note_crowd(pool);
-            }
-        }
-        if round > 1 {
-            let claimed = store.claims_in(range.network).await;
-            taken.extend(claimed.into_iter().flatten());
-        }
-        let spread = left.len().saturating_mul(round).max(before.len());
+        taken.extend(before.iter().flatten());
+        let others = before.as_ref().map_or(0, BTreeSet::len);
+        let spread = left.len().saturating_mul(round).max(others);
         let chosen = choose(range, window, &taken, &left, spread.min(MAX_SPREAD));
         taken.extend(chosen.iter().map(|chosen| chosen.address));
         let claims = chosen.into_iter();
         let claims = claims.map(|chosen| claim(store, range, &found.pool, chosen, wanted));
         let claims = side_by_side(claims.collect()).await;
         left.clear();
+        let mut lost = None;
         for claim in claims {
             match claim {
                 Ok(chosen) => all.push(chosen),
-                Err(lost) => left.extend(lost),
+                Err(Some(chosen)) => {
+                    left.push(chosen.by);
+                    lost = lost.max(Some(chosen.address));
+                }
+                Err(None) => {}
             }
         }
-        if left.is_empty() {
+        let Some(lost) = lost else {
             break;
+        };
+        let holder = store.read_claim(&store.reservation_id(range, lost)).await;
+        if matches!(holder, Ok(Some(holder)) if holder.is_recent(pool, store)) {
+            store.note_crowd(pool);
+            before = Some(pending(store, range, found, &all).await);
+        } else {
+            let claimed = store.claims_in(range.network).await;
+            taken.extend(claimed.into_iter().flatten());
         }
-        is_crowded = true;
     }
     (all, before)
+}
+
+/// What other nodes have claimed for the pool, and is not recorded yet.
+async fn pending(
+    store: &Kubernetes,
+    range: &Range<'_>,
+    found: &PoolObject,
+    own: &[Chosen],
+) -> BTreeSet<IpAddr> {
+    let recent = store.recent_claims(range.network, &found.pool.id).await;
+    let mut all = queue::unrecorded(&recent.unwrap_or_default(), found);
+    all.retain(|address| own.iter().all(|own| own.address != *address));
+    all
 }
 
 /// The lowest free addresses; or some of so many more, so that nodes part ways.
@@ -200,7 +214,7 @@ async fn claim(
     pool: &Pool,
     chosen: Chosen,
     wanted: &[Wanted<'_>],
-) -> Result<Chosen, Option<usize>> {
+) -> Result<Chosen, Option<Chosen>> {
     if range.overlap == Overlap::Ignored {
         return Ok(chosen);
     }
@@ -213,7 +227,7 @@ async fn claim(
             claim: Some(claim),
             ..chosen
         }),
-        Ok(None) => Err(Some(chosen.by)),
+        Ok(None) => Err(Some(chosen)),
         Err(error) => {
             tracing::debug!(reservation = %id, %error, "Not claimed");
             Err(None)
@@ -228,15 +242,16 @@ async fn record_all(
     range: &Range<'_>,
     mut found: PoolObject,
     mut left: Vec<Chosen>,
-    (wanted, mut before): (&[Wanted<'_>], BTreeSet<IpAddr>),
+    (wanted, mut before): (&[Wanted<'_>], Option<BTreeSet<IpAddr>>),
 ) -> Vec<Chosen> {
     let attachment = |chosen: &Chosen| wanted.get(chosen.by).map(|wanted| wanted.attachment);
     let pool = found.pool.id.clone();
-    let (mut done, mut is_contended) = (Vec::new(), !before.is_empty());
+    let mut done = Vec::new();
     for conflicts in 0..TRIES {
         let mut others = Vec::new();
-        if is_contended && range.overlap == Overlap::Protected {
-            let before = std::mem::take(&mut before);
+        if let Some(before) = before.take()
+            && range.overlap == Overlap::Protected
+        {
             others = wait_for_others(store, range, &mut found, &left, (wanted, before)).await;
         }
         let (recorded, open) = sort_out(&found, left, wanted);
@@ -266,7 +281,7 @@ async fn record_all(
             Ok(Some(now)) if now.pool.range_text == found.pool.range_text => found = now,
             _ => break,
         }
-        is_contended = true;
+        before = Some(BTreeSet::new());
     }
     // They may be recorded all the same: that an answer was lost is no proof.
     let recorded = left.iter();

@@ -40,6 +40,8 @@ pub(super) struct Claim {
     pub(super) pool: Option<String>,
     /// The CNI network in which our plugin made it.
     pub(super) network: Option<String>,
+    /// When our plugin made it.
+    claimed: Option<String>,
 }
 
 impl Claim {
@@ -56,12 +58,21 @@ impl Claim {
             node: labels.remove(NODE_LABEL),
             pool: labels.remove(POOL_LABEL),
             network: labels.remove(NETWORK_LABEL),
+            claimed: labels.remove(CLAIMED_LABEL),
         }
     }
 
     /// Its place among all claims, in the order in which they were made.
     pub(super) fn place(&self) -> u64 {
         place(&self.resource_version)
+    }
+
+    /// Whether it was made for this pool a moment ago: it is about to be recorded.
+    pub(super) fn is_recent(&self, pool: &ObjectId, store: &Kubernetes) -> bool {
+        let times = store.recent_times();
+        let is_recent = |time: &String| times.is_some_and(|times| times.contains(time));
+        self.pool.as_deref() == Some(&*label(&pool.name))
+            && self.claimed.as_ref().is_some_and(is_recent)
     }
 
     /// Whether it was made for this very attachment, by whatever version of either program.

@@ -60,7 +60,6 @@ pub(super) async fn wait(
         Instant::now() + patience + retry::random_within(each.saturating_mul(others))
     };
     let mut until = patience(&before);
-    let mut knows_all = !before.is_empty();
     loop {
         // Most are recorded after that, and need not know who else waits.
         tokio::time::sleep(LOOK.saturating_add(retry::random_within(LOOK))).await;
@@ -75,7 +74,8 @@ pub(super) async fn wait(
         if before.len() < were {
             until = patience(&before);
         }
-        if !before.is_empty() && Instant::now() < until {
+        let is_over = Instant::now() > until;
+        if !before.is_empty() && !is_over {
             continue;
         }
         // After the pool: what was recorded and freed in between is not claimed any more.
@@ -86,17 +86,14 @@ pub(super) async fn wait(
             .iter()
             .filter(|claim| !recorded.contains(&claim.address));
         let waiting: Vec<&Claimed> = waiting.collect();
-        if !knows_all {
-            knows_all = true;
-            let ahead = waiting.iter().filter(|claim| claim.place < mine.place);
-            before.extend(ahead.map(|claim| claim.address));
-            until = patience(&before);
-            if !before.is_empty() {
-                tracing::debug!(%pool, before = before.len(), "Others record before");
-                continue;
-            }
+        // Some may have claimed between the first list and this node's own claim.
+        let ahead = waiting.iter().filter(|claim| claim.place < mine.place);
+        before = ahead.map(|claim| claim.address).collect();
+        if before.is_empty() || is_over {
+            return (Waited::Not(others(range, pool, &waiting, mine)), Some(now));
         }
-        return (Waited::Not(others(range, pool, &waiting, mine)), Some(now));
+        tracing::debug!(%pool, before = before.len(), "Others record before");
+        until = patience(&before);
     }
 }
 

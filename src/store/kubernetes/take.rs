@@ -39,40 +39,25 @@ pub(super) struct Crowd {
 }
 
 impl Crowd {
-    /// Looks whether others are about to record what they have claimed.
-    async fn look(
-        &mut self,
-        store: &Kubernetes,
-        range: &Range<'_>,
-        found: &PoolObject,
-    ) -> Result<(), Error> {
-        if range.overlap == Overlap::Protected {
-            let pool = &found.pool.id;
-            let recent = store.recent_claims(range.network, pool).await?;
-            self.before = queue::unrecorded(&recent, found);
-            if self.before.is_empty() {
-                return Ok(());
-            }
-            store.note_crowd(pool);
-        }
-        self.conflicts = self.conflicts.saturating_add(1);
-        Ok(())
-    }
-
-    /// Another one was quicker.
+    /// Another one was quicker who wants an address of the same pool, or is expected to be.
     async fn part(
         &mut self,
         store: &Kubernetes,
         range: &Range<'_>,
         found: &PoolObject,
-        lost: IpAddr,
     ) -> Result<(), Error> {
-        self.lost = Some(lost);
-        self.look(store, range, found).await?;
-        // It was none of those: it has the address for long.
-        if !self.before.contains(&lost) && range.overlap == Overlap::Protected {
-            self.claimed = store.claims_in(range.network).await?;
+        self.conflicts = self.conflicts.saturating_add(1);
+        if range.overlap == Overlap::Protected {
+            let pool = &found.pool.id;
+            let recent = store.recent_claims(range.network, pool).await?;
+            self.before = queue::unrecorded(&recent, found);
         }
+        Ok(())
+    }
+
+    /// Another one has had an address for long: looks which others are taken.
+    async fn step_over(&mut self, store: &Kubernetes, range: &Range<'_>) -> Result<(), Error> {
+        self.claimed = store.claims_in(range.network).await?;
         Ok(())
     }
 }
@@ -128,9 +113,13 @@ pub(super) async fn take(
     attachment: &Attachment,
     (crowd, turn): (&mut Crowd, &mut Turn),
 ) -> Result<Attempt, Error> {
+    let pool = &found.pool;
     let is_protected = range.overlap == Overlap::Protected;
-    if is_protected && crowd.conflicts == 0 && store.is_crowded(&found.pool.id) {
-        crowd.look(store, range, found).await?;
+    if is_protected && crowd.conflicts == 0 && store.is_crowded(&pool.id) {
+        crowd.part(store, range, found).await?;
+        if crowd.before.is_empty() {
+            crowd.conflicts = 0;
+        }
     }
     for round in 0..CLAIMS_PER_LOOK {
         let address = match choose(window, found, avoid, crowd) {
@@ -143,9 +132,15 @@ pub(super) async fn take(
             Overlap::Protected => {
                 match claim(store, range, &found.pool, address, attachment).await? {
                     Ok(claim) => Some(claim),
-                    Err(holder) => {
-                        tracing::debug!(%address, holder, "Not claimed");
-                        crowd.part(store, range, found, address).await?;
+                    Err(Holder { text, is_recent }) => {
+                        tracing::debug!(%address, holder = text, "Not claimed");
+                        crowd.lost = Some(address);
+                        if is_recent {
+                            store.note_crowd(&pool.id);
+                            crowd.part(store, range, found).await?;
+                        } else {
+                            crowd.step_over(store, range).await?;
+                        }
                         continue;
                     }
                 }
@@ -168,7 +163,8 @@ pub(super) async fn take(
         let claimed = (address, claim, waited);
         let attempt = write(store, range, &found.pool, claimed, attachment, turn).await?;
         if let Attempt::Lost(address, _) = attempt {
-            crowd.part(store, range, found, address).await?;
+            crowd.lost = Some(address);
+            crowd.part(store, range, found).await?;
         }
         return Ok(attempt);
     }
@@ -220,6 +216,13 @@ async fn write(
     }
 }
 
+/// Who has claimed an address.
+struct Holder {
+    text: String,
+    /// Whether it was a moment ago, and for the same pool.
+    is_recent: bool,
+}
+
 /// Makes the claim, or finds one that an earlier attempt of the same attachment left; otherwise
 /// says who has it.
 async fn claim(
@@ -228,21 +231,28 @@ async fn claim(
     pool: &Pool,
     address: IpAddr,
     attachment: &Attachment,
-) -> Result<Result<Claim, String>, Error> {
+) -> Result<Result<Claim, Holder>, Error> {
     let id = store.reservation_id(range, address);
     if let Some(claim) = store.claim(&id, &pool.id, attachment).await? {
         return Ok(Ok(claim));
     }
+    let changing = |text| Holder {
+        text,
+        is_recent: true,
+    };
     match store.read_claim(&id).await? {
-        None => Ok(Err(format!("reservation {id} came and went"))),
+        None => Ok(Err(changing(format!("reservation {id} came and went")))),
         Some(found) if found.is_of(attachment) && !found.may_run_elsewhere(attachment) => {
             match store.renew(&found, &pool.id, attachment).await {
                 Ok(claim) => Ok(Ok(claim)),
-                Err(error) if error.cause.is_conflict() => Ok(Err(error.to_string())),
+                Err(error) if error.cause.is_conflict() => Ok(Err(changing(error.to_string()))),
                 Err(error) => Err(error.into()),
             }
         }
-        Some(found) => Ok(Err(format!("reservation {id} belongs to {}", found.podref))),
+        Some(found) => Ok(Err(Holder {
+            text: format!("reservation {id} belongs to {}", found.podref),
+            is_recent: found.is_recent(&pool.id, store),
+        })),
     }
 }
 
