@@ -67,8 +67,8 @@ pub(super) async fn lead(
         avoid: &other.wish.avoid,
     });
     let wanted: Vec<Wanted<'_>> = std::iter::once(own).chain(asked).collect();
-    let (chosen, before) = claim_all(store, range, window, &found, &wanted).await;
-    let chosen = record_all(store, range, found, chosen, (&wanted, before)).await;
+    let (chosen, contended) = claim_all(store, range, window, &found, &wanted).await;
+    let chosen = record_all(store, range, found, chosen, (&wanted, contended)).await;
     let confirmed = confirmed(store, &chosen, &wanted).await;
     let mut by_index: BTreeMap<usize, Chosen> =
         chosen.into_iter().map(|one| (one.by, one)).collect();
@@ -114,29 +114,29 @@ fn eligible(found: &PoolObject, wanted: &[Wanted<'_>]) -> Vec<usize> {
     all
 }
 
-/// Chooses addresses, the lowest that are free, and claims them; and what other nodes have claimed
-/// before, if they want addresses of the same pool.
+/// Chooses addresses, the lowest that are free, and claims them; and whether other nodes want
+/// addresses of the same pool.
 async fn claim_all(
     store: &Kubernetes,
     range: &Range<'_>,
     window: &Window,
     found: &PoolObject,
     wanted: &[Wanted<'_>],
-) -> (Vec<Chosen>, Option<BTreeSet<IpAddr>>) {
+) -> (Vec<Chosen>, bool) {
     let pool = &found.pool.id;
     let recorded = found.entries.iter();
     let recorded = recorded.filter_map(|entry| entry.address.as_ref().ok().copied());
     let avoided = wanted.iter().flat_map(|wanted| wanted.avoid).copied();
     let mut taken: BTreeSet<IpAddr> = recorded.chain(avoided).collect();
     let mut left = eligible(found, wanted);
-    let (mut all, mut before) = (Vec::<Chosen>::new(), None);
+    let (mut all, mut others) = (Vec::<Chosen>::new(), BTreeSet::new());
     if range.overlap == Overlap::Protected && store.is_crowded(pool) {
-        before = Some(pending(store, range, found, &all).await).filter(|all| !all.is_empty());
+        others = pending(store, range, found, &all).await;
     }
+    let mut contended = !others.is_empty();
     for round in 0..ROUNDS {
-        taken.extend(before.iter().flatten());
-        let others = before.as_ref().map_or(0, BTreeSet::len);
-        let spread = left.len().saturating_mul(round).max(others);
+        taken.extend(&others);
+        let spread = left.len().saturating_mul(round).max(others.len());
         let chosen = choose(range, window, &taken, &left, spread.min(MAX_SPREAD));
         taken.extend(chosen.iter().map(|chosen| chosen.address));
         let claims = chosen.into_iter();
@@ -160,13 +160,14 @@ async fn claim_all(
         let holder = store.read_claim(&store.reservation_id(range, lost)).await;
         if matches!(holder, Ok(Some(holder)) if holder.is_recent(pool, store)) {
             store.note_crowd(pool);
-            before = Some(pending(store, range, found, &all).await);
+            others = pending(store, range, found, &all).await;
+            contended = true;
         } else {
             let claimed = store.claims_in(range.network).await;
             taken.extend(claimed.into_iter().flatten());
         }
     }
-    (all, before)
+    (all, contended)
 }
 
 /// What other nodes have claimed for the pool, and is not recorded yet.
@@ -242,17 +243,15 @@ async fn record_all(
     range: &Range<'_>,
     mut found: PoolObject,
     mut left: Vec<Chosen>,
-    (wanted, mut before): (&[Wanted<'_>], Option<BTreeSet<IpAddr>>),
+    (wanted, mut contended): (&[Wanted<'_>], bool),
 ) -> Vec<Chosen> {
     let attachment = |chosen: &Chosen| wanted.get(chosen.by).map(|wanted| wanted.attachment);
     let pool = found.pool.id.clone();
     let mut done = Vec::new();
     for conflicts in 0..TRIES {
         let mut others = Vec::new();
-        if let Some(before) = before.take()
-            && range.overlap == Overlap::Protected
-        {
-            others = wait_for_others(store, range, &mut found, &left, (wanted, before)).await;
+        if contended && range.overlap == Overlap::Protected {
+            others = wait_for_others(store, range, &mut found, &left, wanted).await;
         }
         let (recorded, open) = sort_out(&found, left, wanted);
         done.extend(recorded);
@@ -281,7 +280,7 @@ async fn record_all(
             Ok(Some(now)) if now.pool.range_text == found.pool.range_text => found = now,
             _ => break,
         }
-        before = Some(BTreeSet::new());
+        contended = true;
     }
     // They may be recorded all the same: that an answer was lost is no proof.
     let recorded = left.iter();
@@ -299,7 +298,7 @@ async fn wait_for_others(
     range: &Range<'_>,
     found: &mut PoolObject,
     left: &[Chosen],
-    (wanted, before): (&[Wanted<'_>], BTreeSet<IpAddr>),
+    wanted: &[Wanted<'_>],
 ) -> Vec<(String, Attachment)> {
     let claimed = left.iter().filter_map(|chosen| {
         let place = chosen.claim.as_ref()?.place();
@@ -314,6 +313,8 @@ async fn wait_for_others(
     let Some(first) = claimed.min_by_key(|mine| mine.place) else {
         return Vec::new();
     };
+    // What was claimed before the first of them is not known: they were claimed one after the other.
+    let before = BTreeSet::new();
     let (outcome, now) = queue::wait(store, range, &found.pool.id, first, before).await;
     // Another node may have recorded some of them, or all.
     if let Some(now) = now

@@ -18,8 +18,9 @@ use crate::record::{ObjectId, PoolObject};
 use crate::retry;
 use crate::store::{Attachment, Range};
 
-/// How long to wait before each look: so long at least, and up to twice that.
-const LOOK: Duration = Duration::from_millis(250);
+/// How long to wait before the first look and the later ones: so long at least, and up to twice that;
+/// half as long again each time.
+const LOOK: (Duration, Duration) = (Duration::from_millis(120), Duration::from_millis(500));
 /// How long to wait where nobody gets any further, since they may be dead; and how much longer at most
 /// for each of them, so that one steps in before all others and records for them as well.
 const PATIENCE: (Duration, Duration) = (Duration::from_secs(3), Duration::from_millis(100));
@@ -60,9 +61,11 @@ pub(super) async fn wait(
         Instant::now() + patience + retry::random_within(each.saturating_mul(others))
     };
     let mut until = patience(&before);
+    let (mut pause, longest) = LOOK;
     loop {
         // Most are recorded after that, and need not know who else waits.
-        tokio::time::sleep(LOOK.saturating_add(retry::random_within(LOOK))).await;
+        tokio::time::sleep(pause.saturating_add(retry::random_within(pause))).await;
+        pause = (pause.saturating_mul(3) / 2).min(longest);
         let Ok(Some(now)) = store.glance_at_pool(pool).await else {
             return (Waited::Not(Vec::new()), None);
         };
