@@ -2,7 +2,7 @@
 //!
 //! The API server works a patch out again whenever another one was quicker, so each of N at once
 //! costs it N. But claims show who is about to record: whoever has been in another's way leaves it to
-//! the node with the lowest claim, which records all that it finds with one patch. This is for speed
+//! the node with the oldest claim, which records all that it finds with one patch. This is for speed
 //! only: what keeps records right are the guards of each write, and whoever is not recorded does it.
 
 use std::collections::BTreeSet;
@@ -108,7 +108,8 @@ pub(super) fn is_recorded(found: &PoolObject, address: IpAddr, attachment: &Atta
     })
 }
 
-/// What others have claimed for the pool and wait to have recorded.
+/// What others have claimed for the pool after this one, and wait to have recorded. Whoever claimed
+/// before it and has not got any further is dead.
 fn others(
     range: &Range<'_>,
     pool: &ObjectId,
@@ -119,7 +120,7 @@ fn others(
     if label(&pool.name) != *pool.name {
         return Vec::new();
     }
-    let others = waiting.iter().filter(|claim| claim.address != mine.address);
+    let others = waiting.iter().filter(|claim| claim.place > mine.place);
     let keyed = others.filter_map(|claim| {
         let key = range.config.range.offset_of(claim.address)?.to_string();
         Some((key, claim.owner.clone()?))

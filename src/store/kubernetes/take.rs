@@ -117,8 +117,9 @@ pub(super) async fn take(
     let is_protected = range.overlap == Overlap::Protected;
     if is_protected && crowd.conflicts == 0 && store.is_crowded(&pool.id) {
         crowd.part(store, range, found).await?;
-        if crowd.before.is_empty() {
-            crowd.conflicts = 0;
+        // Nobody is there after all; or nothing is left, which is not for a list from a cache to say.
+        if crowd.before.is_empty() || choose(window, found, avoid, crowd).is_err() {
+            *crowd = Crowd::default();
         }
     }
     for round in 0..CLAIMS_PER_LOOK {

@@ -132,6 +132,9 @@ mod tests {
         drop(first);
         assert!(wait(5000).await.is_held());
         assert!(Turn::now(folder.path(), &pool).unwrap().is_held());
+        assert!(!is_crowded(folder.path(), &pool));
+        note_crowd(folder.path(), &pool);
+        assert!(is_crowded(folder.path(), &pool));
         let nowhere = Turn::wait(Path::new("/proc/none"), &pool, Duration::from_secs(1)).await;
         assert!(!nowhere.is_held());
     }
