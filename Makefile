@@ -99,8 +99,8 @@ full_bench := --pods 10000,30000,100000 --entries 0,1000,5000 --calls 300,1000 -
 BENCH ?= $(if $(FULL),$(full_bench))
 
 .PHONY: bench
-bench: controlplane ## Measure the programs beside a floor; PEER_PLUGIN= and PEER_RECONCILER= name others
-	$(CARGO) bench --locked --bench cluster -- $(BENCH)
+bench: controlplane protoc ## Measure the programs beside a floor; PEER_PLUGIN= and PEER_RECONCILER= name others
+	$(CARGO) bench --locked $(features) --bench cluster -- $(BENCH)
 
 .PHONY: bench-tiny
 bench-tiny: controlplane protoc ## See that the measurements work, on what the tests have built

@@ -1,6 +1,7 @@
 //! I/O: the command line of `ip-reconciler`: what was typed, to what is done, to an exit code.
 
 mod ask;
+mod datastore;
 mod file;
 mod journal;
 mod metrics;
@@ -19,15 +20,17 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::client::{self, Client, ConnectError};
+use crate::client::ConnectError;
 use crate::log;
 use crate::metrics::Counts;
 use crate::reconcile::by_hand::NotFreed;
 use crate::reconcile::explain::{Target, Unknown};
+use crate::reconcile::ledger::Cluster;
 use crate::reconcile::report::{Conclusion, Cost, Report, Source, escape};
 use crate::reconcile::snapshot::{FileError, ReadStep, read_evidence, read_files};
 use crate::reconcile::stop::Stop;
 use crate::reconcile::{self, Mode, Run, Settings};
+use datastore::connect;
 use journal::Journal;
 use options::{Command, Options};
 
@@ -90,6 +93,8 @@ enum Error {
     NoReport(#[from] undo::NoReport),
     #[error(transparent)]
     Undo(#[from] reconcile::undo::Error),
+    #[error(transparent)]
+    Datastore(#[from] datastore::Error),
 }
 
 impl Error {
@@ -101,7 +106,11 @@ impl Error {
             | Self::NoReport(_)
             | Self::Journal(journal::Error::File { .. })
             | Self::ByHand(NotFreed::Several(..))
-            | Self::Undo(reconcile::undo::Error::OtherCluster { .. }) => Exit::Usage,
+            | Self::Datastore(datastore::Error::Unusable(_))
+            | Self::Undo(
+                reconcile::undo::Error::OtherCluster { .. }
+                | reconcile::undo::Error::OtherDatastore(_),
+            ) => Exit::Usage,
             Self::ByHand(NotFreed::Refused(_)) => Exit::Refused,
             _ => Exit::Failed,
         }
@@ -190,6 +199,7 @@ async fn reconcile_and_report(options: &Options, counts: &mut Counts) -> Result<
         milliseconds: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         api_calls: traffic.0,
         bytes_received: traffic.1,
+        etcd_calls: None,
     };
     if !options.snapshot.is_empty() {
         let asked = match &options.command {
@@ -206,36 +216,32 @@ async fn reconcile_and_report(options: &Options, counts: &mut Counts) -> Result<
     let journal = Journal::new(options)?;
     let deadline = started + options.timeout();
     let stop = listen().map_err(Error::Signals)?;
-    let client = connect(options, deadline, &stop).await?;
-    let mut run = run_live(&client, &settings, &journal, stop).await?;
+    let cluster = connect(options, deadline, &stop).await?;
+    let client = &cluster.client;
+    let mut run = run_live(&cluster, &settings, &journal, stop).await?;
     if let Some(Command::Explain { target }) = &options.command {
         let pods = target.pods(&run.snapshot.records);
-        run.snapshot.evidence = read_evidence(&client, pods)
+        run.snapshot.evidence = read_evidence(client, pods)
             .await
             .map_err(reconcile::Error::View)?;
         return explain(&run, target);
     }
-    let report = Report::new(&run, &settings, Source::Cluster, cost(client.traffic()));
+    let cost = Cost {
+        etcd_calls: cluster.ledger.calls_to_etcd(),
+        ..cost(client.traffic())
+    };
+    let report = Report::new(&run, &settings, Source::Cluster, cost);
     *counts = report.counts();
     conclude(options, &report)
 }
 
-/// Finds the cluster, unless somebody asks to end before.
-async fn connect(options: &Options, deadline: Instant, stop: &Stop) -> Result<Client, Error> {
-    tokio::select! {
-        connection = client::connect(options.cluster(), deadline) => {
-            Ok(Client::new(connection?, deadline))
-        }
-        () = stop.requested() => Err(reconcile::Error::Interrupted.into()),
-    }
-}
-
 async fn run_live(
-    client: &Client,
+    cluster: &Cluster,
     settings: &Settings,
     journal: &Journal,
     stop: Stop,
 ) -> Result<Run, Error> {
+    let client = &cluster.client;
     let spinner = io::stderr()
         .is_terminal()
         .then(indicatif::ProgressBar::new_spinner);
@@ -260,13 +266,13 @@ async fn run_live(
         stop,
         progress: &progress,
     };
-    let looked = reconcile::look(client, settings, &steering).await;
+    let looked = reconcile::look(cluster, settings, &steering).await;
     if let Some(spinner) = &spinner {
         spinner.finish_and_clear();
     }
     let (snapshot, plan) = looked?;
     let opened = journal.begin(client, &snapshot, &plan, settings).await?;
-    let mut run = reconcile::carry_out(client, (snapshot, plan), settings, &steering).await;
+    let mut run = reconcile::carry_out(cluster, (snapshot, plan), settings, &steering).await;
     journal.end(client, opened, &mut run).await;
     Ok(run)
 }
@@ -294,6 +300,7 @@ fn conclude(options: &Options, report: &Report<'_>) -> Result<Exit, Error> {
         conflicts = summary.conflicts,
         repaired = summary.repaired,
         api_calls = report.cost.api_calls,
+        etcd_calls = report.cost.etcd_calls,
         bytes_received = report.cost.bytes_received,
         milliseconds = report.cost.milliseconds,
         "Reconciled"

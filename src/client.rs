@@ -22,7 +22,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 pub use connect::{ConnectError, Connection, Target, connect, kubeconfig_problem};
-pub use error::{CallError, Cause};
+pub use error::{CallError, Cause, Refusal};
 
 /// How long a server may say nothing, within one call, before the call has failed.
 pub const SILENCE: Duration = Duration::from_secs(30);

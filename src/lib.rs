@@ -10,6 +10,7 @@
 //! | [`allocate`] | pure | which address comes next |
 //! | [`api`] | pure | the custom resources |
 //! | [`record`] | pure | pool entries and reservations, from their JSON |
+//! | [`text`] | pure | texts of records in little room |
 //! | [`duration`] | pure | lengths of time as Go writes them |
 //! | [`client`] | I/O | kubeconfig or service account to a client; errors in words |
 //! | [`reconcile`] | both | snapshot → audit → plan → apply → report |
@@ -35,3 +36,4 @@ pub mod reconcile;
 pub mod record;
 pub mod retry;
 pub mod store;
+pub mod text;

@@ -4,10 +4,13 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::net::IpAddr;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use smallvec::SmallVec;
+
 use crate::ip::parse_address;
+use crate::text::{Text, Uid};
 
 /// The annotation in which Multus says what a pod's interfaces have (Network Plumbing Working
 /// Group, multi-network specification 4.1), and its former name, still written by old versions.
@@ -26,8 +29,9 @@ pub const MIRROR_KEY: &str = "kubernetes.io/config.mirror";
 const DEFAULT_INTERFACE: &str = "eth0";
 
 /// A pod named as `namespace/name`, as records do.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct PodRef(Box<str>);
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct PodRef(pub(crate) Text);
 
 impl PodRef {
     /// Reads `namespace/name`; `None` when either is missing or there is more than one slash.
@@ -114,21 +118,21 @@ impl Finished {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Interface {
     /// The name inside the pod, such as `net1`; empty when the status has none.
-    pub name: Box<str>,
+    pub name: Text,
     /// The addresses, compared as addresses and never as text.
-    pub addresses: Box<[IpAddr]>,
+    pub addresses: SmallVec<[IpAddr; 1]>,
     /// The network that it is attached to, such as `default/net-a`; `None` for the interface of the
     /// cluster's own network, and for one that cannot be told from it.
-    pub network: Option<Box<str>>,
+    pub network: Option<Text>,
 }
 
 /// What the network status annotations of a pod say.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NetworkStatus {
     /// All interfaces that could be read, from both annotation keys.
-    pub interfaces: Box<[Interface]>,
+    pub interfaces: SmallVec<[Interface; 2]>,
     /// Why a part of it could not be read, if so.
-    pub unreadable: Option<Box<str>>,
+    pub unreadable: Option<Text>,
 }
 
 /// An element of the annotation's list; a network's name of the wrong type is as good as none.
@@ -148,7 +152,7 @@ impl NetworkStatus {
     /// Reads the values of the annotations that are there; no value is no status.
     #[must_use]
     pub fn parse<'a>(annotations: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut interfaces = Vec::new();
+        let mut interfaces = SmallVec::new();
         let mut unreadable = None;
         for text in annotations {
             if let Err(reason) = read_annotation(text, &mut interfaces) {
@@ -156,7 +160,7 @@ impl NetworkStatus {
             }
         }
         Self {
-            interfaces: interfaces.into(),
+            interfaces,
             unreadable,
         }
     }
@@ -190,12 +194,12 @@ impl NetworkStatus {
     }
 }
 
-fn read_annotation(text: &str, interfaces: &mut Vec<Interface>) -> Result<(), String> {
+fn read_annotation(text: &str, interfaces: &mut SmallVec<[Interface; 2]>) -> Result<(), String> {
     let elements: Vec<StatusElement> =
         serde_json::from_str(text).map_err(|error| format!("network status: {error}"))?;
     let mut outcome = Ok(());
     for element in elements {
-        let mut addresses = Vec::new();
+        let mut addresses = SmallVec::new();
         for ip in element.ips.iter().flatten() {
             // Some delegates write the prefix length too.
             match parse_address(ip.split_once('/').map_or(ip, |(address, _)| address)) {
@@ -210,7 +214,7 @@ fn read_annotation(text: &str, interfaces: &mut Vec<Interface>) -> Result<(), St
         interfaces.push(Interface {
             network: network.and_then(|network| serde_json::from_str(network.get()).ok()),
             name: name.into(),
-            addresses: addresses.into(),
+            addresses,
         });
     }
     outcome
@@ -241,7 +245,7 @@ pub enum Stage {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PodState {
     /// `metadata.uid`.
-    pub uid: Box<str>,
+    pub uid: Uid,
     /// Whether `metadata.deletionTimestamp` is set.
     pub deleting: bool,
     /// Whether [`RECONCILE_KEY`] exempts it.
@@ -252,7 +256,7 @@ pub struct PodState {
     pub finished: Option<Finished>,
     /// The node that it was bound to; known only from a whole pod, and of pods on nodes that are
     /// not Ready.
-    pub node: Option<Box<str>>,
+    pub node: Option<Text>,
     /// Whether its interfaces can be those of a sandbox before.
     pub sandbox: Sandbox,
     /// How far it has come.

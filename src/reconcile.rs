@@ -14,6 +14,7 @@ pub mod foreign;
 pub mod grace;
 pub mod items;
 pub mod kept;
+pub mod ledger;
 pub mod memory;
 pub mod networks;
 pub mod nodes;
@@ -35,9 +36,11 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 use tokio::time::Instant;
 
-use crate::client::{CallError, Client};
+use crate::client::CallError;
 use apply::{Applied, Writing, apply};
 use grace::Grace;
+use ledger::{Cluster, Datastore, NotOurs};
+use networks::Networks;
 use plan::{MaxRelease, Plan, Scope};
 use repair::Repaired;
 use snapshot::{ReadStep, Snapshot, read_cluster};
@@ -77,6 +80,8 @@ pub struct Settings {
     pub page: u32,
     /// Calls side by side.
     pub at_once: usize,
+    /// Where the records are.
+    pub datastore: Datastore,
 }
 
 /// Whether a run writes.
@@ -121,6 +126,9 @@ pub enum Error {
     /// A part of the view is missing.
     #[error("{0}; nothing was released")]
     View(#[from] CallError),
+    /// The records may be those of another cluster.
+    #[error("{0}; nothing was released")]
+    NotOurs(#[from] NotOurs),
     /// Someone asked it to end.
     #[error("interrupted while reading the cluster; nothing was released")]
     Interrupted,
@@ -156,13 +164,15 @@ pub struct Steering<'a> {
 /// # Errors
 /// When the view is incomplete.
 pub async fn look(
-    client: &Client,
+    cluster: &Cluster,
     settings: &Settings,
     steering: &Steering<'_>,
 ) -> Result<(Snapshot, Plan), Error> {
+    let client = &cluster.client;
     let view = async {
-        let mut snapshot = read_cluster(client, settings.page, steering.progress).await?;
+        let mut snapshot = read_cluster(cluster, settings.page, steering.progress).await?;
         snapshot.nodes.set_rules(settings.nodes);
+        snapshot.networks = Networks::of(cluster.ledger.datastore());
         snapshot.grace = Grace {
             wanted: settings.grace,
             now: client.server_time().unwrap_or_else(Timestamp::now),
@@ -174,7 +184,7 @@ pub async fn look(
             ..
         } = settings;
         confirm::confirm(client, &mut snapshot, scope, *settle, *at_once).await?;
-        recheck::recheck(client, &mut snapshot, settings.page, *at_once).await;
+        recheck::recheck(cluster, &mut snapshot, settings.page, *at_once).await;
         Ok::<_, CallError>(snapshot)
     };
     let snapshot = tokio::select! {
@@ -182,12 +192,15 @@ pub async fn look(
         () = steering.stop.requested() => return Err(Error::Interrupted),
     };
     let plan = plan(&snapshot, settings);
+    let is_to_write = !plan.is_empty() || settings.repairs == Repairs::On;
+    let writes = settings.releases(&plan) && is_to_write;
+    cluster.own_records(settings.mode, writes).await?;
     Ok((snapshot, plan))
 }
 
 /// Releases what is planned, unless that is refused or it is a dry run, and remembers what it saw.
 pub async fn carry_out(
-    client: &Client,
+    cluster: &Cluster,
     (snapshot, plan): (Snapshot, Plan),
     settings: &Settings,
     steering: &Steering<'_>,
@@ -195,12 +208,12 @@ pub async fn carry_out(
     let how = settings.writing(steering);
     // First: what is in use is protected before anything goes.
     let repaired = if settings.repairs == Repairs::On && settings.releases(&plan) {
-        repair::repair(client, &snapshot, &settings.scope, &how).await
+        repair::repair(cluster, &snapshot, &settings.scope, &how).await
     } else {
         Repaired::default()
     };
     let applied = if settings.releases(&plan) {
-        Some(apply(&plan, &snapshot, client, &how).await)
+        Some(apply(&plan, &snapshot, cluster, &how).await)
     } else {
         None
     };
@@ -208,7 +221,7 @@ pub async fn carry_out(
     if settings.mode == Mode::Release && snapshot.grace.remembers() {
         let (audit, grace) = (snapshot.audit(), snapshot.grace);
         let changes = memory::changes(&audit, grace, &settings.scope, applied.as_ref());
-        forgotten = apply::remember(client, &snapshot.records, changes, &how).await;
+        forgotten = apply::remember(&cluster.ledger, &snapshot.records, changes, &how).await;
     }
     let run = Run {
         snapshot,
@@ -217,7 +230,10 @@ pub async fn carry_out(
         repaired,
         forgotten,
     };
-    if settings.mode == Mode::Release && settings.events == Events::On {
+    // An event is about an object.
+    let has_objects = cluster.ledger.datastore() == Datastore::Kubernetes;
+    if settings.mode == Mode::Release && settings.events == Events::On && has_objects {
+        let client = &cluster.client;
         let now = client.server_time().unwrap_or_else(Timestamp::now);
         let events = events::events(&run);
         apply::tell(client, &run.snapshot.records, events, now, &how).await;

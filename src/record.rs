@@ -4,23 +4,28 @@ pub mod decode;
 pub mod evidence;
 pub mod history;
 pub mod marks;
+pub mod words;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 
 use history::Sample;
 use marks::{Mark, Marks, Print};
+use smallvec::SmallVec;
+use words::Words;
 
 use crate::ip::{self, IpRange};
 use crate::pod::PodRef;
+use crate::text::{ResourceVersion, Text, Texts, Uid};
 
 /// The namespace and name of an object.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ObjectId {
     /// `metadata.namespace`.
-    pub namespace: Box<str>,
+    pub namespace: Text,
     /// `metadata.name`.
-    pub name: Box<str>,
+    pub name: Text,
 }
 
 impl fmt::Display for ObjectId {
@@ -165,13 +170,15 @@ pub struct Entry {
     /// Index of its pool in [`Records`](crate::reconcile::records::Records).
     pub pool: usize,
     /// Its key, a decimal offset if it is well formed.
-    pub key: Box<str>,
-    /// The entry as the API server gave it: what an apply tests for before it removes it.
-    pub raw: Box<str>,
+    pub key: Text,
+    /// The entry as it is written, for [`Entry::raw`]: what an apply tests for before it removes it.
+    pub words: Words,
     /// The address, or why there is none.
     pub address: Result<IpAddr, Box<str>>,
     /// Who holds it.
     pub owner: Owner,
+    /// The pod's uid, where the entry says it of this very container.
+    pub uid: Option<Uid>,
 }
 
 /// Who a record says holds its address.
@@ -180,14 +187,42 @@ pub struct Owner {
     /// The pod; `None` when the record names none in the form `namespace/name`.
     pub pod: Option<PodRef>,
     /// The interface inside the pod, where the record names one.
-    pub interface: Option<Box<str>>,
-    /// The pod's uid, where the record says it of this very container.
-    pub uid: Option<Box<str>>,
+    pub interface: Option<Text>,
     /// The node that it was recorded on, where the record says it of this very container.
-    pub node: Option<Box<str>>,
+    pub node: Option<Text>,
+}
+
+impl Entry {
+    /// The entry as it is written.
+    #[must_use]
+    pub fn raw(&self) -> Cow<'_, str> {
+        self.words.text(&self.owner, self.uid.as_ref())
+    }
+
+    /// Has texts in common with other records.
+    pub fn share(&mut self, texts: &mut Texts) {
+        texts.share(&mut self.key);
+        self.owner.share(texts);
+    }
+}
+
+impl Reservation {
+    /// Has texts in common with other records.
+    pub fn share(&mut self, texts: &mut Texts) {
+        texts.share(&mut self.id.namespace);
+        if let Ok(owner) = &mut self.owner {
+            owner.share(texts);
+        }
+    }
 }
 
 impl Owner {
+    fn share(&mut self, texts: &mut Texts) {
+        let pod = self.pod.as_mut().map(|pod| &mut pod.0);
+        let all = [pod, self.interface.as_mut(), self.node.as_mut()];
+        all.into_iter().flatten().for_each(|text| texts.share(text));
+    }
+
     /// Whether both can speak of one attachment.
     #[must_use]
     pub fn agrees_with(&self, other: &Self) -> bool {
@@ -204,9 +239,9 @@ pub struct Reservation {
     /// Which object.
     pub id: ObjectId,
     /// `metadata.uid`, a precondition of its deletion.
-    pub uid: Box<str>,
+    pub uid: Uid,
     /// `metadata.resourceVersion`, a precondition of its deletion.
-    pub resource_version: Box<str>,
+    pub resource_version: ResourceVersion,
     /// Whether [`crate::pod::RECONCILE_KEY`] exempts it.
     pub protected: bool,
     /// Who holds it, or why that cannot be read.
@@ -217,9 +252,9 @@ pub struct Reservation {
     pub print: Print,
     /// What its name can mean: usually one address; several when a network's name could as well
     /// be the start of an IPv6 address and no entry tells them apart. Never used to free more.
-    pub addresses: Box<[IpAddr]>,
+    pub addresses: SmallVec<[IpAddr; 1]>,
     /// Indexes of the entries that stand for the same claim, in [`Records`](crate::reconcile::records::Records).
-    pub entries: Box<[usize]>,
+    pub entries: SmallVec<[usize; 1]>,
 }
 
 /// A pool with its entries, as it comes out of one object.

@@ -44,16 +44,18 @@ pub struct Garbage<'a> {
     pub network: &'a str,
     /// Only this node's.
     pub node: &'a str,
-    /// The containers that are still there.
+    /// The containers that are still there. Where there are none nobody said so, and all stay.
     pub valid: &'a BTreeSet<String>,
 }
 
 /// Whether addresses are unique across all ranges of a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Overlap {
-    /// A claim protects the address in every range of the network.
+    /// A claim protects the address in every range of the network for which this is so as well.
     Protected,
-    /// Each range stands for itself.
+    /// Each range stands for itself, whatever ranges for which this is so as well have given. Whether
+    /// what is protected elsewhere is given here is up to the store: Kubernetes gives it, as the Go
+    /// program does, and etcd does not.
     Ignored,
 }
 
@@ -75,7 +77,7 @@ pub struct Range<'a> {
 pub struct Acquired {
     /// The address.
     pub address: IpAddr,
-    /// Whether it had it before: a container may be running with it.
+    /// Whether it had it before the call: a container may be running with it.
     pub was_held: bool,
 }
 
@@ -123,7 +125,15 @@ pub trait Store {
 
     /// Allocates an address of the range, or finds the one that this attachment has already.
     ///
+    /// It keeps the address of its pod's container before it, unless that may still be running: the pod
+    /// had another uid then, on another node. Where no uid says so, Kubernetes trusts the name of the
+    /// pod, which is unique there; etcd does not, and asks for the same node.
+    ///
     /// Addresses to `avoid` are those that the same call has from other ranges.
+    ///
+    /// # Errors
+    /// When there is none, or the store fails. Then it has recorded nothing, or takes that back; where
+    /// it cannot, the next call of the pod finds the address, and the DEL of the container frees it.
     async fn acquire(
         &self,
         range: &Range<'_>,

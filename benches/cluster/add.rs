@@ -1,4 +1,4 @@
-//! ADD and DEL, one call at a time.
+//! ADD and DEL: alone, and many at once from one node and from several.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -7,16 +7,18 @@ use std::process::Command;
 use kube::Client;
 use serde_json::{Value, json};
 
+use crate::burst::{self, Burst};
 use crate::options::Options;
 use crate::process::{Cost, run};
 use crate::reconcile::Bench;
+use crate::server::Counters;
 use crate::table::{Cell, Table, median, percentile};
 
 /// Calls of one program that are made one after the other, per round.
 const ALONE: u32 = 10;
 
 /// A pool of its own for one program and one measurement.
-pub(crate) struct Network {
+struct Network {
     range: String,
     kubeconfig: PathBuf,
     locks: PathBuf,
@@ -24,7 +26,7 @@ pub(crate) struct Network {
 
 impl Network {
     /// Makes the pool, with so many entries.
-    pub(crate) async fn new(bench: &Bench, number: u32, entries: u32) -> Self {
+    async fn new(bench: &Bench, number: u32, entries: u32) -> Self {
         let range = format!("10.{number}.0.0/16");
         let entry = |offset: u32| {
             let entry = json!({"id": format!("old-{offset:060x}"), "ifname": "net1", "podref": format!("default/old-{offset}")});
@@ -53,41 +55,22 @@ impl Network {
         }
     }
 
-    fn call(&self, program: &Path, verb: &str, pod: u32, node: u32) -> Cost {
-        let (mut command, config) = self.command(program, verb, pod, node);
-        run(&mut command, &config).expect_success(verb)
-    }
-
-    /// A call, and its configuration.
-    pub(crate) fn command(
-        &self,
-        program: &Path,
-        verb: &str,
-        pod: u32,
-        node: u32,
-    ) -> (Command, String) {
+    fn command(&self, program: &Path, verb: &str, pod: u32, node: u32) -> (Command, String) {
         let locks = self.locks.join(node.to_string());
         let config = json!({"cniVersion": "1.0.0", "name": "lan", "type": "macvlan", "ipam": {
             "type": "whereabouts", "range": self.range, "lock_dir": locks,
             "kubernetes": {"kubeconfig": self.kubeconfig}}});
-        let args = format!(
-            "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=web-{pod};K8S_POD_UID=uid-{pod}"
-        );
-        let mut command = Command::new(program);
-        command
-            .env_clear()
-            .env("CNI_COMMAND", verb)
-            .env("CNI_CONTAINERID", format!("{pod:064x}"))
-            .env("CNI_IFNAME", "net1")
-            .env("CNI_NETNS", "/var/run/netns/none")
-            .env("CNI_PATH", "/opt/cni/bin")
-            .env("CNI_ARGS", args)
-            .env("NODENAME", format!("node-{node}"));
+        let command = burst::command(program, verb, pod, node);
         (command, config.to_string())
     }
 
+    fn call(&self, program: &Path, verb: &str, pod: u32) -> Cost {
+        let (mut command, config) = self.command(program, verb, pod, 0);
+        run(&mut command, &config).expect_success(verb)
+    }
+
     /// The keys of all entries.
-    pub(crate) async fn keys(&self, client: &Client) -> BTreeSet<u32> {
+    async fn keys(&self, client: &Client) -> BTreeSet<u32> {
         let name = self.range.replace('/', "-");
         let path =
             format!("/apis/whereabouts.cni.cncf.io/v1alpha1/namespaces/kube-system/ippools/{name}");
@@ -98,9 +81,8 @@ impl Network {
     }
 }
 
-pub(crate) fn programs(options: &Options) -> Vec<(&'static str, &Path)> {
-    let own = options.plugin.as_deref();
-    let own = own.unwrap_or(Path::new(env!("CARGO_BIN_EXE_whereabouts")));
+fn programs(options: &Options) -> Vec<(&'static str, &Path)> {
+    let own = Path::new(env!("CARGO_BIN_EXE_whereabouts"));
     let peer = options.peer_plugin.as_deref().map(|peer| ("peer", peer));
     std::iter::once(("whereabouts", own)).chain(peer).collect()
 }
@@ -130,8 +112,8 @@ pub(crate) async fn measure_alone(options: &Options) -> Table {
         for round in 0..options.rounds {
             for (_, program, network, adds, dels) in &mut measured {
                 let pods = round * ALONE..(round + 1) * ALONE;
-                adds.extend(pods.clone().map(|pod| network.call(program, "ADD", pod, 0)));
-                dels.extend(pods.map(|pod| network.call(program, "DEL", pod, 0)));
+                adds.extend(pods.clone().map(|pod| network.call(program, "ADD", pod)));
+                dels.extend(pods.map(|pod| network.call(program, "DEL", pod)));
             }
         }
         for (name, _, network, adds, dels) in measured {
@@ -156,4 +138,50 @@ pub(crate) async fn measure_alone(options: &Options) -> Table {
         }
     }
     table
+}
+
+/// Measures bursts.
+pub(crate) async fn measure_bursts(options: &Options) -> Table {
+    let mut table = burst::table();
+    let bench = Bench::start().await;
+    let mut number = 0;
+    for calls in &options.calls {
+        for nodes in &options.nodes {
+            let burst = Burst {
+                calls: *calls,
+                nodes: *nodes,
+                at_once: options.at_once,
+            };
+            let programs = programs(options).into_iter();
+            let mut measured: Vec<_> = programs
+                .map(|(name, program)| (name, program, Vec::new(), Vec::new()))
+                .collect();
+            for _ in 0..options.rounds {
+                for (_, program, all, counted) in &mut measured {
+                    let network = Network::new(&bench, number, 0).await;
+                    number += 1;
+                    let before = Counters::read(&bench).await;
+                    let given = burst.run(|pod, node| network.command(program, "ADD", pod, node));
+                    counted.push(Counters::read(&bench).await.since(&before));
+                    let recorded = network.keys(&bench.client).await;
+                    let highest = given.check(&recorded, options.at_once);
+                    all.push((given, highest));
+                    clear(&bench).await;
+                }
+            }
+            for (name, _, all, counted) in measured {
+                let mut row = burst.row(name, &all);
+                row.extend(Counters::cells(&counted, *calls));
+                table.row(row);
+            }
+        }
+    }
+    table
+}
+
+/// Removes all reservations: lists of them would grow from burst to burst.
+async fn clear(bench: &Bench) {
+    let path = "/apis/whereabouts.cni.cncf.io/v1alpha1/namespaces/kube-system/overlappingrangeipreservations";
+    let request = http::Request::delete(path).body(Vec::new()).unwrap();
+    bench.client.request::<Value>(request).await.unwrap();
 }

@@ -59,12 +59,21 @@ impl Etcd {
         decode(&answer["kvs"][0]["value"])
     }
 
+    /// All keys below a prefix.
+    #[cfg(feature = "etcd")]
+    pub(crate) async fn keys(&self, prefix: &str) -> Vec<String> {
+        let mut range = below(prefix);
+        range["keys_only"] = json!(true);
+        let answer = self.send("/v3/kv/range", &range).await;
+        let found = answer["kvs"].as_array().into_iter().flatten();
+        found
+            .map(|kv| String::from_utf8(decode(&kv["key"])).unwrap())
+            .collect()
+    }
+
     /// Forgets all objects below a prefix.
     pub(crate) async fn clear(&self, prefix: &str) {
-        let mut end = prefix.as_bytes().to_vec();
-        *end.last_mut().unwrap() += 1;
-        let range = json!({"key": encode(prefix.as_bytes()), "range_end": encode(&end)});
-        self.send("/v3/kv/deleterange", &range).await;
+        self.send("/v3/kv/deleterange", &below(prefix)).await;
     }
 
     /// What it says of itself to Prometheus.
@@ -79,6 +88,13 @@ impl Etcd {
             .body(body.to_string().into_bytes());
         self.client.request(request.unwrap()).await.unwrap()
     }
+}
+
+/// The keys below a prefix.
+fn below(prefix: &str) -> Value {
+    let mut end = prefix.as_bytes().to_vec();
+    *end.last_mut().unwrap() += 1;
+    json!({"key": encode(prefix.as_bytes()), "range_end": encode(&end)})
 }
 
 fn encode(bytes: &[u8]) -> Value {

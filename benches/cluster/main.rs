@@ -13,6 +13,8 @@
 )]
 
 mod add;
+#[cfg(feature = "etcd")]
+mod add_etcd;
 mod burst;
 mod etcd;
 mod floor;
@@ -42,6 +44,9 @@ fn main() {
         .enable_all()
         .build()
         .unwrap();
+    if let Some(command) = &options.run {
+        return runtime.block_on(reconcile::run_beside(&options, command));
+    }
     let mut tables: Vec<Table> = Vec::new();
     let mut show = |table: Table| {
         println!("{table}");
@@ -61,13 +66,27 @@ fn main() {
         show(runtime.block_on(reconcile::measure_releases(&options)));
     }
     if options.wants(Part::Calls) {
-        show(runtime.block_on(add::measure_alone(&options)));
+        show(runtime.block_on(calls(&options)));
     }
     if options.wants(Part::Bursts) {
-        show(runtime.block_on(burst::measure(&options)));
+        show(runtime.block_on(bursts(&options)));
     }
     let document = json!({ "tables": tables.iter().map(Table::json).collect::<Vec<_>>() });
     std::fs::create_dir_all(options.json.parent().expect("the file is in a folder")).unwrap();
     std::fs::write(&options.json, format!("{document:#}\n")).unwrap();
     eprintln!("Written as JSON to {}", options.json.display());
+}
+
+async fn calls(options: &Options) -> Table {
+    let table = add::measure_alone(options).await;
+    #[cfg(feature = "etcd")]
+    let table = add_etcd::measure_alone(options, table).await;
+    table
+}
+
+async fn bursts(options: &Options) -> Table {
+    let table = add::measure_bursts(options).await;
+    #[cfg(feature = "etcd")]
+    let table = add_etcd::measure_bursts(options, table).await;
+    table
 }

@@ -54,10 +54,6 @@ pub(crate) struct Options {
     #[arg(long, default_value = "5")]
     pub(crate) rounds: u32,
 
-    /// The CNI plugin to measure, if not the one that was built with this.
-    #[arg(long)]
-    pub(crate) plugin: Option<PathBuf>,
-
     /// Another CNI plugin to measure in the same rounds.
     #[arg(long, env = "PEER_PLUGIN")]
     pub(crate) peer_plugin: Option<PathBuf>,
@@ -73,6 +69,11 @@ pub(crate) struct Options {
     /// Where the plot of cost by size of cluster goes.
     #[arg(long)]
     pub(crate) plot: Option<PathBuf>,
+
+    /// Instead of measuring, fill a cluster of the first size and run a command beside it, with
+    /// `KUBECONFIG` set; `sh` gives a shell.
+    #[arg(long)]
+    pub(crate) run: Option<String>,
 
     /// What cargo passes to every benchmark.
     #[arg(long, hide = true)]

@@ -14,18 +14,13 @@ pub(crate) struct Cost {
     pub(crate) wall: f64,
     /// Time on a processor, in seconds.
     pub(crate) cpu: f64,
-    /// The most memory that was resident, in MiB; 0 where nobody looked.
+    /// The most memory that was resident, in MiB.
     pub(crate) resident: f64,
     /// What it printed, and how it ended.
     pub(crate) output: Output,
 }
 
 impl Cost {
-    /// Whether the program succeeded.
-    pub(crate) fn is_success(&self) -> bool {
-        self.output.status.success()
-    }
-
     /// Ends the measurement if the program failed.
     pub(crate) fn expect_success(self, what: &str) -> Self {
         let Output {
@@ -42,19 +37,6 @@ impl Cost {
 
 /// Runs a program to its end.
 pub(crate) fn run(command: &mut Command, input: &str) -> Cost {
-    run_to_end(command, input, watch)
-}
-
-/// The same for one of many: to watch their memory all the time would cost more than they do.
-pub(crate) fn run_one_of_many(command: &mut Command, input: &str) -> Cost {
-    run_to_end(command, input, |_| std::thread::spawn(|| 0.0))
-}
-
-fn run_to_end(
-    command: &mut Command,
-    input: &str,
-    watch: impl FnOnce(u32) -> JoinHandle<f64>,
-) -> Cost {
     let started = Instant::now();
     let mut child = start(command);
     let mut pipe = child.stdin.take().expect("standard input is a pipe");

@@ -93,6 +93,22 @@ fn programs(options: &Options) -> Vec<(&'static str, &Path)> {
         .collect()
 }
 
+/// Fills a cluster and runs a command beside it, for a look with other tools.
+pub(crate) async fn run_beside(options: &Options, command: &str) {
+    let mut bench = Bench::start().await;
+    let size = Size {
+        pods: options.pods.first().copied().unwrap_or_default(),
+        orphans: 0,
+    };
+    load(&bench.client, &mut bench.etcd, size).await;
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", command])
+        .env("KUBECONFIG", bench.plane.kubeconfig());
+    let status = shell.status().unwrap();
+    assert!(status.success(), "{command}: {status}");
+}
+
 /// Measures runs that find nothing to release.
 pub(crate) async fn measure(options: &Options) -> (Table, Vec<Point>) {
     let mut table = Table::new("A run without orphans", &COLUMNS);

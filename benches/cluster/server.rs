@@ -3,6 +3,11 @@
 use std::collections::BTreeMap;
 
 use crate::reconcile::Bench;
+use crate::table::{Cell, median};
+
+/// The resources that are counted.
+const POOLS: &str = "ippools";
+const RESERVATIONS: &str = "overlappingrangeipreservations";
 
 /// What the API server and etcd have counted since they were started.
 #[derive(Debug, Clone, Default)]
@@ -10,7 +15,7 @@ pub(crate) struct Counters {
     /// Requests that were answered, by verb and resource.
     requests: BTreeMap<(String, String), f64>,
     /// Time on a processor, of both, in seconds.
-    pub(crate) cpu: f64,
+    cpu: f64,
 }
 
 impl Counters {
@@ -50,8 +55,27 @@ impl Counters {
         self
     }
 
-    /// Requests of a verb for a resource.
-    pub(crate) fn requests(&self, verb: &str, resource: &str) -> f64 {
+    /// For each of so many calls: requests by kind, and time on a processor; medians.
+    pub(crate) fn cells(all: &[Self], calls: u32) -> Vec<Cell> {
+        let of = |figure: &dyn Fn(&Self) -> f64, digits| {
+            let each = all
+                .iter()
+                .map(|counters| figure(counters) / f64::from(calls));
+            Cell::Figure(median(each), digits)
+        };
+        let requests = |(verb, resource)| of(&|counters| counters.requests(verb, resource), 2);
+        let kinds = [
+            ("POST", RESERVATIONS),
+            ("LIST", RESERVATIONS),
+            ("GET", POOLS),
+            ("GET", RESERVATIONS),
+            ("PATCH", POOLS),
+        ];
+        let cpu = of(&|counters| counters.cpu * 1000.0, 1);
+        kinds.map(requests).into_iter().chain([cpu]).collect()
+    }
+
+    fn requests(&self, verb: &str, resource: &str) -> f64 {
         let key = (verb.to_owned(), resource.to_owned());
         self.requests.get(&key).copied().unwrap_or_default()
     }

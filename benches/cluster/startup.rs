@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::add::programs;
 use crate::options::Options;
 use crate::process::run;
 use crate::table::{Cell, Table, median};
@@ -15,7 +14,10 @@ const INPUT: &str = r#"{"cniVersion": "1.1.0"}"#;
 pub(crate) fn measure(options: &Options) -> Table {
     let columns = ["program", "VERSION ms", "resident MiB", "size MiB"];
     let mut table = Table::new("The plugin as a process", &columns);
-    let programs = programs(options);
+    let own = Path::new(env!("CARGO_BIN_EXE_whereabouts"));
+    let programs: Vec<(&str, &Path)> = std::iter::once(("whereabouts", own))
+        .chain(options.peer_plugin.as_deref().map(|peer| ("peer", peer)))
+        .collect();
     let mut costs: Vec<Vec<_>> = programs.iter().map(|_| Vec::new()).collect();
     for _ in 0..options.rounds * 20 {
         for ((_, program), costs) in programs.iter().zip(&mut costs) {

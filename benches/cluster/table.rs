@@ -59,7 +59,9 @@ impl Table {
         }
     }
 
-    pub(crate) fn row(&mut self, cells: Vec<Cell>) {
+    /// Adds a row; columns that it lacks at its end are empty.
+    pub(crate) fn row(&mut self, mut cells: Vec<Cell>) {
+        cells.resize(self.columns.len(), Cell::None);
         self.rows.push(cells);
     }
 

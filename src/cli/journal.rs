@@ -13,6 +13,7 @@ use super::options::Options;
 use crate::client::{CallError, Client};
 use crate::reconcile::apply::Applied;
 use crate::reconcile::kept::{self, Kept};
+use crate::reconcile::ledger::Datastore;
 use crate::reconcile::originals::{read_cluster_uid, read_originals};
 use crate::reconcile::plan::Plan;
 use crate::reconcile::saved::{Fitted, SavedReport, fit};
@@ -40,6 +41,7 @@ pub(super) struct Journal {
     file: Option<PathBuf>,
     keep: usize,
     namespace: Option<String>,
+    datastore: Datastore,
     started: Timestamp,
 }
 
@@ -65,6 +67,7 @@ impl Journal {
             file,
             keep: options.reports.keep(),
             namespace: options.reports.namespace().map(str::to_owned),
+            datastore: options.records.datastore,
             started: Timestamp::now(),
         })
     }
@@ -117,8 +120,9 @@ impl Journal {
         let cluster = read_cluster_uid(client).await?;
         let originals = read_originals(client, &snapshot.records, plan, at_once).await?;
         let started = format!("{:.0}", self.started);
+        let cluster = (self.datastore, &*cluster);
         Ok(SavedReport::planned(
-            &cluster, &started, snapshot, plan, originals,
+            cluster, &started, snapshot, plan, originals,
         ))
     }
 
@@ -135,7 +139,7 @@ impl Journal {
         let fitted = fitted(report)?;
         let namespace = self.namespace.as_deref();
         let namespace = namespace.unwrap_or_else(|| client.default_namespace());
-        let name = kept::name_for(self.started);
+        let name = kept::name_for(self.datastore, self.started);
         let summary = summary(report, &fitted);
         let kept = Kept::create(client, namespace, &name, &fitted, &summary).await;
         kept.map_err(|error| error.to_string())

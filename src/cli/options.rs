@@ -2,6 +2,7 @@
 
 mod command;
 mod contradictions;
+mod datastore;
 mod reports;
 mod values;
 
@@ -23,6 +24,7 @@ use crate::reconcile::plan::{MaxRelease, Scope};
 use crate::reconcile::report::{Colours, Format};
 use crate::reconcile::{Brakes, Events, Mode, Repairs, Settings};
 pub(super) use command::{ByHand, Command, ReportSource};
+pub(super) use datastore::{PASSWORD, Records};
 pub(super) use reports::Reports;
 use values::{MaybePushUrl, age, any_duration, duration, non_empty, push_url};
 
@@ -170,6 +172,9 @@ pub(super) struct Options {
     )]
     context: Option<String>,
 
+    #[command(flatten)]
+    pub(super) records: Records,
+
     /// How many objects to read in one page of a list.
     #[arg(long, env = "IP_RECONCILER_PAGE_SIZE", value_name = "OBJECTS", default_value = "5000", value_parser = clap::value_parser!(u32).range(1..=100_000), help_heading = "Cluster")]
     page_size: u32,
@@ -278,6 +283,7 @@ impl Options {
             settle: self.settle.unwrap_or(SETTLE),
             page: self.page_size,
             at_once: self.concurrency.into(),
+            datastore: self.records.datastore,
         }
     }
 
@@ -324,6 +330,7 @@ fn unknown_variable(names: impl Iterator<Item = OsString>) -> Option<String> {
         command
             .get_arguments()
             .any(|a| a.get_env().is_some_and(|env| env == name))
+            || name == PASSWORD
     };
     names
         .filter_map(|name| name.into_string().ok())

@@ -5,13 +5,14 @@ use std::io::{self, Write};
 use k8s_openapi::jiff::Timestamp;
 use tokio::time::Instant;
 
+use super::datastore::{self, connect};
 use super::journal::Journal;
 use super::options::{ByHand, Options};
-use super::{Error, Exit, ask, connect, listen};
-use crate::client::Client;
+use super::{Error, Exit, ask, listen};
 use crate::reconcile::apply::Outcome;
 use crate::reconcile::by_hand::{self, Choice};
 use crate::reconcile::explain::{self, Target};
+use crate::reconcile::ledger::Cluster;
 use crate::reconcile::plan::Plan;
 use crate::reconcile::records::RecordId;
 use crate::reconcile::report::escape;
@@ -29,8 +30,8 @@ pub(super) async fn release(options: &Options, wanted: &ByHand) -> Result<Exit, 
     let by_hand = HandRelease::new(options, wanted);
     let stop = listen().map_err(Error::Signals)?;
     let deadline = Instant::now() + options.timeout();
-    let client = connect(options, deadline, &stop).await?;
-    let (mut snapshot, mut plan) = by_hand.look(&client, &stop, true).await?;
+    let mut cluster = connect(options, deadline, &stop).await?;
+    let (mut snapshot, mut plan) = by_hand.look(&cluster, &stop, true).await?;
     if by_hand.settings.mode == Mode::DryRun {
         let ids = by_hand::ids(&plan);
         let lines = ids.map(|id| format!("would be released: {}", snapshot.records.name_of(id)));
@@ -45,18 +46,22 @@ pub(super) async fn release(options: &Options, wanted: &ByHand) -> Result<Exit, 
         }
         // The question may have stood there for an hour.
         let shown = evidence(&snapshot, &plan);
-        let client = client.until(Instant::now() + options.timeout());
-        (snapshot, plan) = by_hand.look(&client, &stop, false).await?;
+        let until = Instant::now() + options.timeout();
+        let renewed = cluster.renewed(until).await;
+        cluster = renewed.map_err(datastore::Error::Unreachable)?;
+        (snapshot, plan) = by_hand.look(&cluster, &stop, false).await?;
         if evidence(&snapshot, &plan) != shown {
             return Err(Error::ChangedMeanwhile);
         }
     }
-    let client = client.until(Instant::now() + options.timeout());
+    let cluster = cluster.until(Instant::now() + options.timeout());
     let settings = &by_hand.settings;
-    let steering = steering(&client, &stop);
-    let opened = journal.begin(&client, &snapshot, &plan, settings).await?;
-    let mut run = reconcile::carry_out(&client, (snapshot, plan), settings, &steering).await;
-    journal.end(&client, opened, &mut run).await;
+    let steering = steering(&cluster, &stop);
+    let opened = journal
+        .begin(&cluster.client, &snapshot, &plan, settings)
+        .await?;
+    let mut run = reconcile::carry_out(&cluster, (snapshot, plan), settings, &steering).await;
+    journal.end(&cluster.client, opened, &mut run).await;
     conclude(&run)
 }
 
@@ -88,18 +93,18 @@ impl<'a> HandRelease<'a> {
     /// Looks at the records of the address, and finds out which of them are to go.
     async fn look(
         &self,
-        client: &Client,
+        cluster: &Cluster,
         stop: &Stop,
         show: bool,
     ) -> Result<(Snapshot, Plan), Error> {
         let address = self.wanted.address;
-        let steering = steering(client, stop);
-        let (mut snapshot, _) = reconcile::look(client, &self.settings, &steering).await?;
+        let steering = steering(cluster, stop);
+        let (mut snapshot, _) = reconcile::look(cluster, &self.settings, &steering).await?;
         let mut text = Vec::new();
         let target = Target::Address(address);
         if show {
             let pods = target.pods(&snapshot.records);
-            let evidence = read_evidence(client, pods).await;
+            let evidence = read_evidence(&cluster.client, pods).await;
             snapshot.evidence = evidence.map_err(reconcile::Error::View)?;
         }
         explain::print(&snapshot, &target, &mut text).map_err(Error::Output)??;
@@ -125,9 +130,9 @@ impl<'a> HandRelease<'a> {
     }
 }
 
-fn steering<'a>(client: &Client, stop: &Stop) -> Steering<'a> {
+fn steering<'a>(cluster: &Cluster, stop: &Stop) -> Steering<'a> {
     Steering {
-        deadline: client.deadline(),
+        deadline: cluster.client.deadline(),
         stop: stop.clone(),
         progress: &|step| tracing::debug!(?step, "Reading"),
     }
@@ -138,7 +143,10 @@ fn evidence(snapshot: &Snapshot, plan: &Plan) -> Vec<String> {
     let (records, audit) = (&snapshot.records, snapshot.audit());
     let each = by_hand::ids(plan).map(|id| {
         let state = match id {
-            RecordId::Entry(at) => records.entries.get(at).map(|entry| entry.raw.to_string()),
+            RecordId::Entry(at) => records
+                .entries
+                .get(at)
+                .map(|entry| entry.raw().into_owned()),
             RecordId::Reservation(at) => {
                 let found = records.reservations.get(at);
                 found.map(|found| format!("{} {}", found.uid, found.resource_version))

@@ -5,8 +5,9 @@ use std::io::{self, Read, Write};
 
 use tokio::time::Instant;
 
+use super::datastore::connect;
 use super::options::{Options, ReportSource};
-use super::{Error, Exit, connect, listen};
+use super::{Error, Exit, listen};
 use crate::client::{CallError, Client};
 use crate::reconcile::report::escape;
 use crate::reconcile::saved::{SavedReport, unpack};
@@ -41,10 +42,10 @@ pub(super) async fn undo(options: &Options, source: &ReportSource) -> Result<Exi
     };
     let stop = listen().map_err(Error::Signals)?;
     let deadline = Instant::now() + options.timeout();
-    let client = connect(options, deadline, &stop).await?;
+    let cluster = connect(options, deadline, &stop).await?;
     let report = match here {
         Some(report) => report,
-        None => read_kept(options, source, &client).await?,
+        None => read_kept(options, source, &cluster.client).await?,
     };
     let steering = Steering {
         deadline,
@@ -52,7 +53,7 @@ pub(super) async fn undo(options: &Options, source: &ReportSource) -> Result<Exi
         progress: &|step| tracing::debug!(?step, "Reading"),
     };
     let settings = options.settings();
-    let undone = undo::undo(&client, &report, &settings, &steering).await?;
+    let undone = undo::undo(&cluster, &report, &settings, &steering).await?;
     print(options, &undone)?;
     tracing::info!(
         complete = undone.is_complete(),

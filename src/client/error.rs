@@ -44,9 +44,32 @@ pub enum Cause {
     /// The answer is not what the API promises.
     #[error("unreadable answer: {0}")]
     Unreadable(Box<dyn StdError + Send + Sync>),
+    /// etcd refused, or could not be reached.
+    #[error("{said}")]
+    Etcd {
+        /// What it said.
+        said: String,
+        /// What follows from it.
+        refusal: Refusal,
+    },
     /// The list changed under the reader as often as it was started again.
     #[error("the list expired between two pages {0} times in a row")]
     Expired(u32),
+}
+
+/// What follows from a call to etcd that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// It may succeed a moment later.
+    Passing,
+    /// Something else is there than was expected.
+    Conflict,
+    /// What was asked for is too old: it has been compacted.
+    Compacted,
+    /// The user may not do it, or is not the one that it says.
+    Denied,
+    /// It would fail again.
+    Final,
 }
 
 fn said(status: &Status) -> String {
@@ -78,6 +101,7 @@ impl Cause {
             | Self::Silent { .. }
             | Self::Deadline
             | Self::Unreadable(_)
+            | Self::Etcd { .. }
             | Self::Expired(_) => None,
         }
     }
@@ -101,11 +125,19 @@ impl Cause {
     /// definition is none of them, and would break them again.
     #[must_use]
     pub fn is_conflict(&self) -> bool {
-        self.status().is_some_and(|status| {
-            let causes = status.details.as_ref().map(|details| &details.causes);
-            let breaks_rules = causes.is_some_and(|causes| !causes.is_empty());
-            status.code == 409 || (status.code == 422 && !breaks_rules)
-        })
+        let is_of_etcd = matches!(
+            self,
+            Self::Etcd {
+                refusal: Refusal::Conflict,
+                ..
+            }
+        );
+        is_of_etcd
+            || self.status().is_some_and(|status| {
+                let causes = status.details.as_ref().map(|details| &details.causes);
+                let breaks_rules = causes.is_some_and(|causes| !causes.is_empty());
+                status.code == 409 || (status.code == 422 && !breaks_rules)
+            })
     }
 
     /// Whether the same call can succeed a moment later.
@@ -114,6 +146,7 @@ impl Cause {
         match self {
             Self::Refused(status) => status.code == 429 || status.code >= 500,
             Self::Transport(_) | Self::Silent { .. } | Self::Unreadable(_) => true,
+            Self::Etcd { refusal, .. } => *refusal == Refusal::Passing,
             Self::Deadline | Self::Expired(_) => false,
         }
     }
@@ -147,6 +180,16 @@ impl Call<'_> {
     }
 
     fn advice(&self, cause: &Cause) -> Option<String> {
+        if let Cause::Etcd {
+            refusal: Refusal::Denied,
+            ..
+        } = cause
+        {
+            return Some(
+                "; check the user and the password, and grant its role readwrite on /whereabouts/v1/"
+                    .to_owned(),
+            );
+        }
         let status = cause.status()?;
         let group = self.resource.split_once('.').map_or("", |(_, group)| group);
         match status.code {

@@ -1,10 +1,12 @@
 //! PURE: how to reach etcd, as the configuration says.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::Error;
+use serde_json::Map;
+
 use super::raw::Ipam;
+use super::{Error, ReadFile, merge};
 
 /// How to reach etcd.
 #[derive(Clone, PartialEq, Eq)]
@@ -32,6 +34,33 @@ impl fmt::Debug for EtcdConfig {
 }
 
 impl EtcdConfig {
+    /// Checks settings that stand in no network configuration, by their names there; what they leave
+    /// out, the flat file says.
+    pub fn load(
+        settings: impl IntoIterator<Item = (&'static str, String)>,
+        flat_file: Option<&Path>,
+        read_file: ReadFile<'_>,
+    ) -> Result<Self, Error> {
+        let settings = settings.into_iter();
+        let mut document: Map<_, _> = settings
+            .map(|(name, value)| (name.to_owned(), value.into()))
+            .collect();
+        if let Some(path) = flat_file {
+            let path = path.display().to_string();
+            let flat = merge::first_of(std::iter::once(&*path), read_file)?;
+            let flat = flat.ok_or_else(|| Error::FlatFile {
+                path: path.clone(),
+                reason: "there is no such file".to_owned(),
+            })?;
+            merge::fill(&mut document, flat);
+        }
+        let ipam = merge::typed(&document).map_err(|error| Error::Json {
+            reason: error.to_string(),
+            bytes: "(not shown: there may be a password in it)".to_owned(),
+        })?;
+        Self::of(&ipam)
+    }
+
     pub(super) fn of(ipam: &Ipam) -> Result<Self, Error> {
         let endpoints = ipam.etcd_host.split([',', ' ']).map(str::trim);
         let endpoints: Vec<String> = endpoints
@@ -40,6 +69,12 @@ impl EtcdConfig {
             .collect();
         if endpoints.is_empty() {
             return Err(Error::Etcd("etcd_host is missing: write HOST:PORT"));
+        }
+        if endpoints.iter().any(|endpoint| endpoint.contains('@')) {
+            // Endpoints are shown in errors.
+            return Err(Error::Etcd(
+                "etcd_host names a user: write that into etcd_username and etcd_password",
+            ));
         }
         let path = |text: &str| (!text.is_empty()).then(|| PathBuf::from(text));
         let (cert_file, key_file) = (path(&ipam.etcd_cert_file), path(&ipam.etcd_key_file));

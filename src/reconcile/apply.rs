@@ -3,9 +3,9 @@
 //! **Pool first, reservation second**, so that a crash in between leaves waste and never two owners
 //! of one address. A guard that fails means that the record changed: it stays for the next run.
 
-mod entries;
+pub(super) mod entries;
 mod events;
-mod memory;
+pub(super) mod memory;
 mod reservations;
 
 use std::collections::HashMap;
@@ -13,6 +13,7 @@ use std::collections::HashMap;
 use futures::StreamExt;
 use tokio::time::Instant;
 
+use super::ledger::Cluster;
 use super::plan::Plan;
 use super::records::{RecordId, Records};
 use super::snapshot::{Snapshot, read_pod};
@@ -20,6 +21,7 @@ use super::stop::Stop;
 use crate::client::{CallError, Client};
 use crate::pod::PodRef;
 
+pub(super) use entries::{Pending, Standing};
 pub use events::tell;
 pub use memory::remember;
 
@@ -86,14 +88,15 @@ impl Writing {
 }
 
 /// Releases what the plan says; one bad pool never stops the others.
-pub async fn apply(plan: &Plan, snapshot: &Snapshot, client: &Client, how: &Writing) -> Applied {
+pub async fn apply(plan: &Plan, snapshot: &Snapshot, cluster: &Cluster, how: &Writing) -> Applied {
+    let client = &cluster.client;
     let records = &snapshot.records;
     let mut applied = Applied::default();
     let by_pool = plan.entries.chunk_by(|a, b| {
         let pool = |index: &usize| records.entries.get(*index).map(|entry| entry.pool);
         pool(a) == pool(b)
     });
-    let pools = by_pool.map(|indexes| entries::release(client, snapshot, indexes, how));
+    let pools = by_pool.map(|indexes| entries::release(cluster, snapshot, indexes, how));
     let from_pools: Vec<_> = futures::stream::iter(pools)
         .buffer_unordered(how.at_once)
         .collect()

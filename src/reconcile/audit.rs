@@ -19,6 +19,7 @@ use super::records::{RecordId, Records};
 use crate::ip::IpRange;
 use crate::pod::{PodState, Sandbox};
 use crate::record::{Entry, Owner, Reservation};
+use crate::text::Uid;
 
 pub use verdict::{Action, PodSays, Protector, Verdict};
 
@@ -36,7 +37,7 @@ struct Subject<'a> {
     problem: Option<&'a str>,
     addresses: &'a [IpAddr],
     owner: Option<&'a Owner>,
-    uid: Option<&'a str>,
+    uid: Option<&'a Uid>,
     interface: Option<&'a str>,
     range: Option<&'a IpRange>,
     /// The node that the record names.
@@ -109,7 +110,7 @@ impl<'a> Audit<'a> {
             problem: entry.address.as_ref().err().map(|reason| &**reason),
             addresses: entry.address.as_ref().map_or(&[], std::slice::from_ref),
             owner: Some(&entry.owner),
-            uid: entry.owner.uid.as_deref(),
+            uid: entry.uid.as_ref(),
             interface: entry.owner.interface.as_deref(),
             range: pool.range.as_ref().ok(),
             node: entry.owner.node.as_deref(),
@@ -158,7 +159,7 @@ impl<'a> Audit<'a> {
             problem,
             addresses: &reservation.addresses,
             owner,
-            uid: entries().find_map(|entry| entry.owner.uid.as_deref()),
+            uid: entries().find_map(|entry| entry.uid.as_ref()),
             interface: own_interface
                 .or_else(|| entries().find_map(|entry| entry.owner.interface.as_deref())),
             range: pool.and_then(|pool| pool.range.as_ref().ok()),
@@ -245,7 +246,7 @@ impl<'a> Audit<'a> {
         subject: &Subject<'a>,
         state: Option<&'a PodState>,
     ) -> Option<Verdict<'a>> {
-        let is_other = |state: &PodState| subject.uid.is_some_and(|uid| *uid != *state.uid);
+        let is_other = |state: &PodState| subject.uid.is_some_and(|uid| *uid != state.uid);
         let pod = match state {
             None => PodSays::Gone,
             Some(state) if state.deleting => PodSays::Deleting,
@@ -313,7 +314,7 @@ fn judge_pod<'a>(subject: &Subject<'a>, state: &'a PodState) -> Option<Verdict<'
     if let Some(reason) = &state.status.unreadable {
         return Some(Verdict::StatusUnreadable(reason));
     }
-    let recorded = subject.uid.filter(|uid| **uid != *state.uid)?;
+    let recorded = subject.uid.filter(|uid| **uid != state.uid)?;
     let is_replaced = state.status.is_there() && !state.mirror;
     let found = &state.uid;
     is_replaced.then_some(Verdict::PodReplaced { recorded, found })

@@ -6,8 +6,9 @@ use std::io::{self, Write};
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use super::audit::{Audit, Verdict};
+use super::audit::{Action, Audit, Verdict};
 use super::findings::Finding;
+use super::ledger::Datastore;
 use super::records::{RecordId, Records};
 use super::report::escape;
 use super::snapshot::Snapshot;
@@ -165,7 +166,7 @@ fn line(text: &mut String, name: &str, value: &str) {
 fn explain(snapshot: &Snapshot, id: RecordId, text: &mut String) {
     let (records, audit) = (&snapshot.records, snapshot.audit());
     let owner = match id {
-        RecordId::Entry(index) => describe_entry(records, index, text),
+        RecordId::Entry(index) => describe_entry(snapshot, index, text),
         RecordId::Reservation(index) => describe_reservation(records, index, text),
     };
     if let Some(owner) = owner {
@@ -174,7 +175,15 @@ fn explain(snapshot: &Snapshot, id: RecordId, text: &mut String) {
             "interface",
             owner.interface.as_deref().unwrap_or_default(),
         );
-        line(text, "pod uid", owner.uid.as_deref().unwrap_or_default());
+        let uid = match id {
+            RecordId::Entry(index) => records.entries.get(index).and_then(|it| it.uid.as_ref()),
+            RecordId::Reservation(_) => None,
+        };
+        line(
+            text,
+            "pod uid",
+            &uid.map(ToString::to_string).unwrap_or_default(),
+        );
         if let Some(pod) = &owner.pod {
             let state = snapshot.pods.get(pod);
             line(text, "pod", &describe_pod(pod, state));
@@ -197,10 +206,24 @@ fn explain(snapshot: &Snapshot, id: RecordId, text: &mut String) {
     let verdict = audit.verdict(id);
     line(text, "verdict", &format!("{}: {verdict}", verdict.name()));
     line(text, "so it is", becomes(&audit, id, &verdict));
-    line(text, "you can", advice(&verdict));
+    let datastore = snapshot.networks.datastore();
+    match (id, datastore, verdict.action()) {
+        (RecordId::Entry(index), Datastore::Etcd, Action::Release) => {
+            let entry = records.entries.get(index);
+            let pool = entry.map(|entry| records.pool_of(entry));
+            let exempt = datastore.exempt(pool);
+            line(text, "you can", &format!("keep it all the same: {exempt}"));
+        }
+        _ => line(text, "you can", advice(&verdict)),
+    }
 }
 
-fn describe_entry<'a>(records: &'a Records, index: usize, text: &mut String) -> Option<&'a Owner> {
+fn describe_entry<'a>(
+    snapshot: &'a Snapshot,
+    index: usize,
+    text: &mut String,
+) -> Option<&'a Owner> {
+    let (records, datastore) = (&snapshot.records, snapshot.networks.datastore());
     let entry = records.entries.get(index)?;
     let pool = records.pool_of(entry);
     let address = entry.address.as_ref().map(ToString::to_string);
@@ -210,7 +233,10 @@ fn describe_entry<'a>(records: &'a Records, index: usize, text: &mut String) -> 
     line(text, "range", &pool.range_text);
     line(text, "pool uid", &pool.uid);
     line(text, "version", &pool.resource_version);
-    line(text, "entry", &entry.raw);
+    line(text, "entry", &entry.raw());
+    let at = entry.address.as_ref().ok();
+    let key = at.and_then(|address| datastore.key_of(pool, *address));
+    line(text, "key", key.as_deref().unwrap_or_default());
     Some(&entry.owner)
 }
 
@@ -232,8 +258,8 @@ fn describe_reservation<'a>(
         addresses.join(" or "),
         escape(&name)
     );
-    line(text, "uid", &reservation.uid);
-    line(text, "version", &reservation.resource_version);
+    line(text, "uid", &reservation.uid.to_string());
+    line(text, "version", &reservation.resource_version.to_string());
     let entries = reservation
         .entries
         .iter()
@@ -284,7 +310,6 @@ fn describe_pod(pod: &PodRef, state: Option<&PodState>) -> String {
 }
 
 fn becomes(audit: &Audit<'_>, id: RecordId, verdict: &Verdict<'_>) -> &'static str {
-    use super::audit::Action;
     match (verdict.action(), id) {
         (Action::Keep, _) => "kept",
         (Action::Wait, _) => "kept until --grace is over",

@@ -18,6 +18,7 @@ use super::records::{RecordId, Records};
 use crate::ip;
 use crate::pod::PodRef;
 use crate::record::{ObjectId, Pool};
+use crate::text::Text;
 
 pub use protection::Protection;
 
@@ -159,7 +160,7 @@ pub struct Slot {
     /// The range that gives the key its meaning.
     pub range_text: Box<str>,
     /// The key.
-    pub key: Box<str>,
+    pub key: Text,
 }
 
 impl Slot {

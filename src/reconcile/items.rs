@@ -84,7 +84,12 @@ impl Items {
     ) -> Result<(), E> {
         // Where the item that is being read begins in this piece.
         let mut start = self.is_in_item().then_some(0);
-        for (at, byte) in chunk.iter().copied().enumerate() {
+        let mut at = 0;
+        loop {
+            at = self.next_of_interest(chunk, at);
+            let Some(byte) = chunk.get(at).copied() else {
+                break;
+            };
             let was_in_item = self.is_in_item();
             self.step(byte);
             match (was_in_item, self.is_in_item()) {
@@ -105,11 +110,23 @@ impl Items {
                 }
                 (false, false) | (true, true) => {}
             }
+            at += 1;
         }
         if let Some(rest) = start.and_then(|start| chunk.get(start..)) {
             self.partial.extend_from_slice(rest);
         }
         Ok(())
+    }
+
+    /// Where the next byte is that matters, from `at` on: most of an item are strings, and of those
+    /// only the ends matter.
+    fn next_of_interest(&self, chunk: &[u8], at: usize) -> usize {
+        if self.text != Text::Inside || !self.is_in_item() {
+            return at;
+        }
+        let rest = chunk.get(at..).unwrap_or_default();
+        let skipped = memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
+        at.saturating_add(skipped)
     }
 
     fn is_in_item(&self) -> bool {

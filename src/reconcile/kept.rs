@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{DeleteParams, GetParams, ListParams, PostParams, Preconditions, Resource};
 use kube::core::{ObjectList, ObjectMeta, PartialObjectMeta, Request};
 
+use super::ledger::Datastore;
 use super::saved::Fitted;
 use crate::client::{Call, CallError, Client};
 use crate::retry;
@@ -19,6 +20,8 @@ pub const CONFIG_MAPS: &str = "configmaps";
 pub const LABEL: &str = "whereabouts.cni.cncf.io/release-report";
 /// How the name of a kept report begins.
 const PREFIX: &str = "ip-reconciler-report-";
+/// How that of one whose records were in etcd does.
+const ETCD_PREFIX: &str = "ip-reconciler-etcd-report-";
 /// Where in a `ConfigMap` the packed report is.
 const KEY: &str = "report.json.gz";
 
@@ -146,9 +149,12 @@ impl Kept {
     /// When they cannot be listed, or one cannot be removed.
     pub async fn make_room(&self, client: &Client, most: usize) -> Result<(), CallError> {
         let ours = ListParams::default().labels(&format!("{LABEL}=true"));
+        let mut prefixes = [PREFIX, ETCD_PREFIX].into_iter();
+        let own = prefixes.find(|prefix| self.name().starts_with(prefix));
+        let prefix = own.unwrap_or(PREFIX);
         let found = find(client, &self.namespace, &ours).await?.into_iter();
         let mut others: Vec<Self> = found
-            .filter(|kept| kept.name().starts_with(PREFIX) && kept.name() != self.name())
+            .filter(|kept| kept.name().starts_with(prefix) && kept.name() != self.name())
             .collect();
         others.sort_by(|a, b| a.name().cmp(b.name()));
         let surplus = (others.len() + 1).saturating_sub(most);
@@ -197,10 +203,14 @@ async fn find(
 
 /// A name for the report of a run that began then; two runs of one moment have different ones.
 #[must_use]
-pub fn name_for(started: k8s_openapi::jiff::Timestamp) -> String {
+pub fn name_for(datastore: Datastore, started: k8s_openapi::jiff::Timestamp) -> String {
     let time = started.strftime("%Y%m%d-%H%M%S-%3f");
     let random = retry::random_below(0x10000);
-    format!("{PREFIX}{time}-{random:04x}")
+    let prefix = match datastore {
+        Datastore::Kubernetes => PREFIX,
+        Datastore::Etcd => ETCD_PREFIX,
+    };
+    format!("{prefix}{time}-{random:04x}")
 }
 
 fn filled(report: &Fitted, summary: &str) -> ConfigMap {

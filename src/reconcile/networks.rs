@@ -11,6 +11,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::ledger::Datastore;
 use super::pods::Showing;
 use super::records::Records;
 use crate::cni::Version;
@@ -22,7 +23,11 @@ pub const DEFINITIONS: &str = "network-attachment-definitions.k8s.cni.cncf.io";
 
 /// All definitions that could be read, by `namespace/name`; empty where none could.
 #[derive(Debug, Default)]
-pub struct Networks(HashMap<Box<str>, Definition>);
+pub struct Networks {
+    all: HashMap<Box<str>, Definition>,
+    /// Where the records are that are looked at.
+    datastore: Datastore,
+}
 
 /// What a definition says.
 #[derive(Debug)]
@@ -67,11 +72,27 @@ pub enum Allowed {
 }
 
 impl Networks {
+    /// Those whose records may be there.
+    #[must_use]
+    pub fn of(datastore: Datastore) -> Self {
+        Self {
+            datastore,
+            ..Self::default()
+        }
+    }
+
+    /// Where the records are that are looked at.
+    #[must_use]
+    pub fn datastore(&self) -> Datastore {
+        self.datastore
+    }
+
     /// Takes note of a definition, given as its object's JSON.
     pub fn see(&mut self, id: &ObjectId, object: &Value) {
         let config = object.pointer("/spec/config").and_then(Value::as_str);
-        let definition = config.map_or(Definition::Unclear, read);
-        self.0.insert(id.to_string().into(), definition);
+        let datastore = self.datastore;
+        let definition = config.map_or(Definition::Unclear, |text| read(text, datastore));
+        self.all.insert(id.to_string().into(), definition);
     }
 
     /// Where an address that a pod shows comes from.
@@ -84,7 +105,7 @@ impl Networks {
         };
         let pools = records.pools.iter().enumerate();
         let covering = pools.filter(|(_, pool)| covers(pool));
-        let config = match self.0.get(&*showing.network) {
+        let config = match self.all.get(&*showing.network) {
             None | Some(Definition::Unclear) => {
                 return Origin::Pools(covering.map(|(index, _)| index).collect());
             }
@@ -107,6 +128,9 @@ impl Networks {
     /// Whether reservations go with a pool's entries.
     #[must_use]
     pub fn reserves<'a>(&'a self, pool: &'a Pool) -> Reserves<'a> {
+        if self.datastore == Datastore::Etcd {
+            return Reserves::Never;
+        }
         let mut said = Reserves::Unknown;
         for (config, feeds) in self.of_pool(pool) {
             if feeds == Feeds::Maybe {
@@ -148,7 +172,7 @@ impl Networks {
     }
 
     fn of_pool<'a>(&'a self, pool: &'a Pool) -> impl Iterator<Item = (&'a IpamConfig, Feeds)> {
-        let ours = self.0.values().filter_map(|definition| match definition {
+        let ours = self.all.values().filter_map(|definition| match definition {
             Definition::Ours(config) => Some((&**config, feeds(config, pool))),
             Definition::Foreign | Definition::Unclear => None,
         });
@@ -156,7 +180,7 @@ impl Networks {
     }
 
     fn has_unclear(&self) -> bool {
-        let mut all = self.0.values();
+        let mut all = self.all.values();
         all.any(|definition| matches!(definition, Definition::Unclear))
     }
 }
@@ -204,7 +228,7 @@ fn feeds(config: &IpamConfig, pool: &Pool) -> Feeds {
 }
 
 /// Reads a configuration: of one plugin, or of a list of plugins that has one with addresses.
-fn read(text: &str) -> Definition {
+fn read(text: &str, datastore: Datastore) -> Definition {
     let Ok(config) = serde_json::from_str::<Value>(text) else {
         return Definition::Unclear;
     };
@@ -218,7 +242,7 @@ fn read(text: &str) -> Definition {
         .into_iter()
         .filter(|plugin| plugin.get("ipam").is_some());
     let read: Vec<Definition> = with_ipam
-        .map(|plugin| read_plugin(name.as_ref(), plugin))
+        .map(|plugin| read_plugin(name.as_ref(), plugin, datastore))
         .collect();
     let mut ours = read
         .into_iter()
@@ -226,17 +250,22 @@ fn read(text: &str) -> Definition {
     ours.next().unwrap_or(Definition::Foreign)
 }
 
-fn read_plugin(name: Option<&Value>, mut plugin: Value) -> Definition {
+fn read_plugin(name: Option<&Value>, mut plugin: Value, datastore: Datastore) -> Definition {
     if let (Some(name), Some(members)) = (name, plugin.as_object_mut()) {
         members.insert("name".to_owned(), name.clone());
     }
-    // Where the cluster is usually stands in a file on the node.
+    // Where the records are usually stands in a file on the node; what stands here goes before that.
     let flat = |_: &Path| -> io::Result<Option<Vec<u8>>> {
-        let flat = json!({"kubernetes": {"kubeconfig": "on the node"}});
+        let on_the_node = "on the node";
+        let flat = json!({"kubernetes": {"kubeconfig": on_the_node}, "etcd_host": on_the_node,
+            "datastore": datastore.name()});
         Ok(Some(flat.to_string().into_bytes()))
     };
     let text = plugin.to_string();
     match IpamConfig::load(text.as_bytes(), "", Version::V1_1_0, &flat) {
+        Ok((config, _)) if config.etcd.is_some() != (datastore == Datastore::Etcd) => {
+            Definition::Foreign
+        }
         Ok((config, _)) => Definition::Ours(Box::new(config)),
         Err(Error::OtherType(_) | Error::NoIpam | Error::Datastore(_)) => Definition::Foreign,
         Err(_) => Definition::Unclear,

@@ -13,6 +13,7 @@ use super::records::{RecordId, Records};
 use crate::ip::IpRange;
 use crate::pod::{Finished, PodRef, PodState};
 use crate::record::decode::SeenPod;
+use crate::text::{Text, Texts, Uid};
 
 pub use loose::{Loose, Showing};
 
@@ -24,7 +25,7 @@ pub struct Pods {
     /// Recorded addresses shown by pods that may run, and that no record of theirs explains.
     sightings: HashMap<IpAddr, Vec<Sighting>>,
     /// Where the pods behind the sightings were seen, by uid.
-    sighted: HashMap<Box<str>, Vec<IpAddr>>,
+    sighted: HashMap<Uid, Vec<IpAddr>>,
     /// Ranges in which one key stands for many addresses.
     wide: Vec<IpRange>,
     /// Pods whose status proves nothing yet.
@@ -33,6 +34,8 @@ pub struct Pods {
     loose: Loose,
     /// Pods that may be those of the Go program's controllers.
     suspects: Suspects,
+    /// A few names of interfaces are those of all pods.
+    texts: Texts,
     /// How many pods were seen in all.
     total: usize,
 }
@@ -43,7 +46,7 @@ pub struct Sighting {
     /// The pod.
     pub pod: PodRef,
     /// Its uid.
-    pub uid: Box<str>,
+    pub uid: Uid,
     /// Whether it uses the address beyond doubt: a pod that is being deleted may have lost it.
     pub settled: bool,
 }
@@ -52,13 +55,17 @@ impl Pods {
     /// Prepares to look for what the records ask.
     #[must_use]
     pub fn asked_by(records: &Records) -> Self {
-        let named = records.ids().filter_map(|id| records.pod_of(id).cloned());
+        // Most pods are named by an entry and by its reservation.
+        let most = records.entries.len().max(records.reservations.len());
+        let mut named = HashMap::with_capacity(most);
+        let pods = records.ids().filter_map(|id| records.pod_of(id));
+        named.extend(pods.map(|pod| (pod.clone(), None)));
         let wide = records
             .pools
             .iter()
             .filter_map(|pool| pool.range.clone().ok());
         Self {
-            named: named.map(|pod| (pod, None)).collect(),
+            named,
             wide: wide.filter(IpRange::is_wider_than_a_key).collect(),
             loose: Loose::of(records),
             ..Self::default()
@@ -75,6 +82,9 @@ impl Pods {
         }
         if let Some(known) = self.named.get_mut(&pod) {
             state.status.forget_networks();
+            for interface in &mut state.status.interfaces {
+                self.texts.share(&mut interface.name);
+            }
             *known = Some(state);
         }
     }
@@ -122,9 +132,9 @@ impl Pods {
     }
 
     /// Takes note that the pod of this uid has finished.
-    pub fn finish(&mut self, pod: &PodRef, uid: &str, finished: Finished) {
+    pub fn finish(&mut self, pod: &PodRef, uid: &Uid, finished: Finished) {
         if let Some(Some(state)) = self.named.get_mut(pod)
-            && *state.uid == *uid
+            && state.uid == *uid
         {
             state.finished = Some(finished);
         }
@@ -132,17 +142,17 @@ impl Pods {
         self.suspects.forget(pod);
         for address in self.sighted.remove(uid).unwrap_or_default() {
             if let Some(sightings) = self.sightings.get_mut(&address) {
-                sightings.retain(|sighting| *sighting.uid != *uid);
+                sightings.retain(|sighting| sighting.uid != *uid);
             }
         }
     }
 
     /// Takes note of the node of the pod of this uid.
-    pub fn bind(&mut self, pod: &PodRef, uid: &str, node: &str) {
+    pub fn bind(&mut self, pod: &PodRef, uid: &Uid, node: &Text) {
         if let Some(Some(state)) = self.named.get_mut(pod)
-            && *state.uid == *uid
+            && state.uid == *uid
         {
-            state.node = Some(node.into());
+            state.node = Some(node.clone());
         }
     }
 

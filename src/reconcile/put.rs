@@ -5,7 +5,8 @@ use kube::api::{DeleteParams, PatchParams, PostParams, Preconditions, Resource};
 use kube::core::Request;
 use serde_json::Value;
 
-use super::snapshot::{read_pool, read_reservation};
+use super::ledger::Ledger;
+use super::snapshot::read_reservation;
 use super::{POOLS, RESERVATIONS};
 use crate::api::{IPPool, OverlappingRangeIPReservation};
 use crate::client::{Call, CallError, Client};
@@ -30,29 +31,32 @@ pub enum Put {
 /// # Errors
 /// When a call fails for good; then nobody knows whether the entry is there.
 pub async fn entry(
-    client: &Client,
+    ledger: &Ledger,
     pool: &ObjectId,
     range_text: &str,
     key: &str,
     value: &Value,
 ) -> Result<Put, CallError> {
-    let put = entries(client, pool, range_text, &[(key, value)]).await?;
+    let put = entries(ledger, pool, range_text, &[(key, value)]).await?;
     Ok(put.into_iter().next().unwrap_or(Put::AlreadyThere))
 }
 
-/// Puts entries into a pool in one patch, each at a key that is free; what came of each, in order.
+/// Puts no more entries into a pool than go into one write, each at a key that is free; what came of
+/// each, in order.
 ///
 /// # Errors
 /// When a call fails for good; then nobody knows whether the entries are there.
 pub async fn entries(
-    client: &Client,
+    ledger: &Ledger,
     pool: &ObjectId,
     range_text: &str,
     new: &[(&str, &Value)],
 ) -> Result<Vec<Put>, CallError> {
+    let keys: Vec<&str> = new.iter().map(|(key, _)| *key).collect();
     let mut conflicts = retry::pauses(retry::Patience::ForConflicts);
     loop {
-        let read = retry::repeat(async || read_pool(client, pool).await, || true).await?;
+        let read = async || ledger.read_entries(pool, range_text, &keys).await;
+        let read = retry::repeat(read, || true).await?;
         let Some(now) = read else {
             let why = format!("there is no pool {pool}");
             return Ok(vec![Put::NoPlace(why); new.len()]);
@@ -60,7 +64,7 @@ pub async fn entries(
         let mut results: Vec<Option<Put>> = Vec::new();
         for (key, value) in new {
             let found = now.entries.iter().find(|entry| *entry.key == **key);
-            results.push(found.map(|found| in_place(&found.raw, value)));
+            results.push(found.map(|found| in_place(&found.raw(), value)));
         }
         let filled = |results: Vec<Option<Put>>, rest: Put| {
             let each = results
@@ -78,7 +82,7 @@ pub async fn entries(
         if free.is_empty() {
             return Ok(results.into_iter().flatten().collect());
         }
-        let add = async || add(client, &now.pool, &free).await;
+        let add = async || ledger.put_in(&now.pool, &free).await;
         match retry::repeat(add, || true).await {
             Ok(()) => return Ok(filled(results, Put::Done)),
             Err(error) if error.cause.is_conflict() || error.cause.is_not_found() => {
@@ -104,7 +108,12 @@ pub fn in_place(found: &str, wanted: &Value) -> Put {
     Put::Taken(podref.unwrap_or(found).to_owned())
 }
 
-async fn add(client: &Client, pool: &Pool, new: &[(&str, &Value)]) -> Result<(), CallError> {
+/// Adds entries to a pool in one patch that holds only if none of the keys is there.
+pub(super) async fn add(
+    client: &Client,
+    pool: &Pool,
+    new: &[(&str, &Value)],
+) -> Result<(), CallError> {
     let object = pool.id.to_string();
     let call = Call {
         verb: "patch",

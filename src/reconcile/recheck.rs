@@ -13,11 +13,10 @@ use futures::{StreamExt, TryStreamExt};
 use super::audit::Audit;
 use super::findings::{self, Finding, Place, Protection};
 use super::foreign;
+use super::ledger::Cluster;
 use super::pods::Pods;
 use super::records::{RecordId, Records};
-use super::snapshot::{
-    Snapshot, read_again, read_cron_jobs, read_definitions, read_pod, read_whole_pod,
-};
+use super::snapshot::{Snapshot, read_cron_jobs, read_definitions, read_pod, read_whole_pod};
 use crate::client::{CallError, Client};
 use crate::ip;
 use crate::pod::{PodRef, PodState};
@@ -28,7 +27,8 @@ use crate::record::decode::{self, SeenPod};
 const MAX_CHECKED: usize = 1_000;
 
 /// Finds what is wrong, and keeps what still is after a second look.
-pub async fn recheck(client: &Client, snapshot: &mut Snapshot, page: u32, at_once: usize) {
+pub async fn recheck(cluster: &Cluster, snapshot: &mut Snapshot, page: u32, at_once: usize) {
+    let client = &cluster.client;
     // Whoever may not read them, or has none, does without.
     for object in read_definitions(client, page).await.unwrap_or_default() {
         if let Some(id) = decode::id(&object) {
@@ -52,7 +52,7 @@ pub async fn recheck(client: &Client, snapshot: &mut Snapshot, page: u32, at_onc
             "{missed} addresses that pods show without a record were not looked at: there are too many"
         ));
     }
-    match confirmed(client, snapshot, &protection, checked, at_once).await {
+    match confirmed(cluster, snapshot, &protection, checked, at_once).await {
         Ok(confirmed) => snapshot.findings = confirmed,
         Err(error) => {
             let count = checked.len();
@@ -66,7 +66,7 @@ pub async fn recheck(client: &Client, snapshot: &mut Snapshot, page: u32, at_onc
 
 /// What is still wrong.
 async fn confirmed(
-    client: &Client,
+    cluster: &Cluster,
     snapshot: &Snapshot,
     protection: &Protection,
     found: &[Finding],
@@ -77,7 +77,7 @@ async fn confirmed(
     }
     let pods: BTreeSet<PodRef> = found.iter().flat_map(|one| one.pods.clone()).collect();
     let looks = pods.into_iter().map(|pod| async move {
-        let state = read_pod(client, &pod).await?;
+        let state = read_pod(&cluster.client, &pod).await?;
         Ok::<_, CallError>((pod, state))
     });
     let states: BTreeMap<PodRef, Option<PodState>> = futures::stream::iter(looks)
@@ -85,7 +85,7 @@ async fn confirmed(
         .try_collect()
         .await?;
     let (pools, reservations) = concerned(snapshot, protection, found);
-    let records = read_again(client, pools, reservations).await?;
+    let records = cluster.ledger.read_again(pools, reservations).await?;
     let mut now = Pods::asked_by(&records);
     for (pod, state) in states {
         if let Some(state) = state {

@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
 
+use smallvec::SmallVec;
+
 use crate::pod::PodRef;
 use crate::record::{Entry, Fit, Pool, PoolObject, Reservation, readings};
 
@@ -15,6 +17,33 @@ pub enum RecordId {
     Reservation(usize),
 }
 
+/// A [`RecordId`] in little room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Slot(u32);
+
+impl Slot {
+    const RESERVATION: u32 = 1 << 31;
+
+    /// There is no room for so many records that their index would not fit.
+    fn of(id: RecordId) -> Self {
+        let (RecordId::Entry(index) | RecordId::Reservation(index)) = id;
+        let index = u32::try_from(index).unwrap_or(u32::MAX) & !Self::RESERVATION;
+        match id {
+            RecordId::Entry(_) => Self(index),
+            RecordId::Reservation(_) => Self(index | Self::RESERVATION),
+        }
+    }
+
+    fn id(self) -> RecordId {
+        let index = usize::try_from(self.0 & !Self::RESERVATION).unwrap_or(usize::MAX);
+        if self.0 & Self::RESERVATION == 0 {
+            RecordId::Entry(index)
+        } else {
+            RecordId::Reservation(index)
+        }
+    }
+}
+
 /// All records of a cluster.
 #[derive(Debug, Default)]
 pub struct Records {
@@ -25,7 +54,7 @@ pub struct Records {
     /// All reservations, sorted by namespace and name.
     pub reservations: Vec<Reservation>,
     /// Which records speak of an address, sorted.
-    by_address: Vec<(IpAddr, RecordId)>,
+    by_address: Vec<(IpAddr, Slot)>,
     /// Entries whose reservation is exempted.
     shielded: HashSet<usize>,
     /// Whether any pool is exempted: most clusters have none, and then nobody needs to look.
@@ -39,6 +68,8 @@ impl Records {
         objects.sort_by(|a, b| a.pool.id.cmp(&b.pool.id));
         reservations.sort_by(|a, b| a.id.cmp(&b.id));
         let mut records = Self::default();
+        let entries = objects.iter().map(|object| object.entries.len());
+        records.entries.reserve_exact(entries.sum());
         for (index, PoolObject { pool, mut entries }) in objects.into_iter().enumerate() {
             for entry in &mut entries {
                 entry.pool = index;
@@ -50,18 +81,21 @@ impl Records {
             records.pools.push(pool);
             records.entries.append(&mut entries);
         }
+        reservations.shrink_to_fit();
+        let most = records.entries.len().saturating_add(reservations.len());
+        records.by_address.reserve_exact(most);
         let entries = records.entries.iter().enumerate();
-        records.by_address = entries
-            .filter_map(|(index, entry)| {
-                Some((*entry.address.as_ref().ok()?, RecordId::Entry(index)))
-            })
-            .collect();
+        let entries = entries.filter_map(|(index, entry)| {
+            let address = *entry.address.as_ref().ok()?;
+            Some((address, Slot::of(RecordId::Entry(index))))
+        });
+        records.by_address.extend(entries);
         records.by_address.sort_unstable();
         for reservation in &mut reservations {
             records.join(reservation);
         }
         for (index, reservation) in reservations.iter().enumerate() {
-            let id = RecordId::Reservation(index);
+            let id = Slot::of(RecordId::Reservation(index));
             records
                 .by_address
                 .extend(reservation.addresses.iter().map(|address| (*address, id)));
@@ -98,13 +132,13 @@ impl Records {
         let best = matches.iter().map(|(fit, ..)| *fit).max();
         matches.retain(|(fit, ..)| Some(*fit) == best);
         reservation.entries = matches.iter().map(|(_, index, _)| *index).collect();
-        let mut addresses: Vec<IpAddr> = if matches.is_empty() {
+        let mut addresses: SmallVec<[IpAddr; 1]> = if matches.is_empty() {
             readings.into_iter().map(|(_, address)| address).collect()
         } else {
             matches.into_iter().map(|(.., address)| address).collect()
         };
         addresses.dedup();
-        reservation.addresses = addresses.into();
+        reservation.addresses = addresses;
     }
 
     fn entries_at(&self, address: IpAddr) -> impl Iterator<Item = usize> + '_ {
@@ -115,9 +149,14 @@ impl Records {
     }
 
     /// All addresses that records speak of, each with its records.
-    pub fn by_address(&self) -> impl Iterator<Item = (IpAddr, &[(IpAddr, RecordId)])> {
+    pub fn by_address(
+        &self,
+    ) -> impl Iterator<Item = (IpAddr, impl ExactSizeIterator<Item = RecordId>)> {
         let chunks = self.by_address.chunk_by(|a, b| a.0 == b.0);
-        chunks.filter_map(|chunk| Some((chunk.first()?.0, chunk)))
+        chunks.filter_map(|chunk| {
+            let ids = chunk.iter().map(|(_, slot)| slot.id());
+            Some((chunk.first()?.0, ids))
+        })
     }
 
     /// All records that speak of an address.
@@ -128,7 +167,7 @@ impl Records {
         let rest = self.by_address.get(start..).unwrap_or_default();
         rest.iter()
             .take_while(move |(other, _)| *other == address)
-            .map(|(_, id)| *id)
+            .map(|(_, slot)| slot.id())
     }
 
     /// All records, entries first.
@@ -224,7 +263,7 @@ impl Records {
         let mut addresses: Vec<IpAddr> = self
             .by_address
             .iter()
-            .filter(|(_, id)| in_scope(*id))
+            .filter(|(_, slot)| in_scope(slot.id()))
             .map(|(address, _)| *address)
             .collect();
         addresses.dedup();

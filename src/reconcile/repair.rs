@@ -10,9 +10,10 @@ use serde_json::{Value, json};
 
 use super::apply::Writing;
 use super::findings::{Finding, Kind, Repair, Slot};
+use super::ledger::{Cluster, Holder, Ledger};
 use super::plan::Scope;
 use super::put::{self, Put};
-use super::snapshot::{Snapshot, read_again, read_pod, read_reservation};
+use super::snapshot::{Snapshot, read_pod, read_reservation};
 use crate::api::{GROUP, MAX_LABEL, NODE_LABEL, VERSION};
 use crate::client::Client;
 use crate::pod::{PodRef, PodState, Stage};
@@ -64,7 +65,7 @@ pub fn is_repairable(snapshot: &Snapshot, finding: &Finding) -> bool {
 
 /// Puts back what can be.
 pub async fn repair(
-    client: &Client,
+    cluster: &Cluster,
     snapshot: &Snapshot,
     scope: &Scope,
     how: &Writing,
@@ -79,7 +80,7 @@ pub async fn repair(
             if !how.may_start() {
                 return (index, Outcome::NotStarted);
             }
-            let done = one(client, finding.kind, repair).await;
+            let done = one(cluster, finding.kind, repair).await;
             (index, done.unwrap_or_else(|outcome| outcome))
         })
     });
@@ -90,7 +91,8 @@ pub async fn repair(
 }
 
 /// Repairs one; the outcome is an `Err` where it ends early.
-async fn one(client: &Client, kind: Kind, repair: &Repair) -> Result<Outcome, Outcome> {
+async fn one(cluster: &Cluster, kind: Kind, repair: &Repair) -> Result<Outcome, Outcome> {
+    let Cluster { client, ledger } = cluster;
     let read = retry::repeat(async || read_pod(client, &repair.pod).await, || true).await;
     let state = read.map_err(failed)?;
     let state = state.filter(|state| uses(state, repair)).ok_or_else(|| {
@@ -99,17 +101,17 @@ async fn one(client: &Client, kind: Kind, repair: &Repair) -> Result<Outcome, Ou
     })?;
     match kind {
         Kind::MissingReservation => {
-            let container = container_of_entry(client, repair).await?;
+            let container = container_of_entry(ledger, repair).await?;
             put_reservation(client, repair, &state, &container).await?;
         }
         Kind::MissingEntry => {
             let container = container_of_reservation(client, repair).await?;
-            put_entry(client, repair, &state, &container).await?;
+            put_entry(ledger, repair, &state, &container).await?;
         }
         _ => {
             // The claim first, as ADD does: it is exclusive across all ranges of the network.
             put_reservation(client, repair, &state, "").await?;
-            put_entry(client, repair, &state, "").await?;
+            put_entry(ledger, repair, &state, "").await?;
         }
     }
     Ok(Outcome::Repaired)
@@ -125,10 +127,10 @@ fn uses(state: &PodState, repair: &Repair) -> bool {
 }
 
 /// The container that the entry names, which is still that of the pod.
-async fn container_of_entry(client: &Client, repair: &Repair) -> Result<String, Outcome> {
+async fn container_of_entry(ledger: &Ledger, repair: &Repair) -> Result<String, Outcome> {
     let Slot { pool, key, .. } = &repair.entry;
     let read = retry::repeat(
-        async || read_again(client, [pool.clone()], None).await,
+        async || ledger.read_again([pool.clone()], None).await,
         || true,
     );
     let records = read.await.map_err(failed)?;
@@ -141,7 +143,7 @@ async fn container_of_entry(client: &Client, repair: &Repair) -> Result<String, 
     let entry = entry.ok_or_else(|| {
         Outcome::Changed(format!("entry {key} of pool {pool} is not what it was"))
     })?;
-    let raw: Value = serde_json::from_str(&entry.raw).unwrap_or_default();
+    let raw: Value = serde_json::from_str(&entry.raw()).unwrap_or_default();
     Ok(text(&raw, "/id"))
 }
 
@@ -197,7 +199,7 @@ async fn put_reservation(
 /// Puts the entry back. One that names no container is found by no DEL: it goes when the pod's next
 /// container takes it over, or when a run sees that the pod is gone.
 async fn put_entry(
-    client: &Client,
+    ledger: &Ledger,
     repair: &Repair,
     state: &PodState,
     container: &str,
@@ -208,13 +210,15 @@ async fn put_entry(
         key,
     } = &repair.entry;
     let pod = repair.pod.to_string();
-    let entry = json!({
-        "id": container,
-        "podref": pod,
-        "ifname": repair.interface,
-        "owner": {"id": container, "poduid": state.uid, "nodename": state.node},
+    let entry = ledger.entry(&Holder {
+        container,
+        pod: &pod,
+        interface: &repair.interface,
+        uid: &state.uid.to_string(),
+        node: state.node.as_deref(),
+        range_text,
     });
-    let put = put::entry(client, pool, range_text, key, &entry).await;
+    let put = put::entry(ledger, pool, range_text, key, &entry).await;
     settled(put.map_err(failed)?, &pod, || {
         format!("key {key} of pool {pool}")
     })

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::apply::{Applied, Outcome};
 use super::audit::{Action, Audit, Verdict};
 use super::findings::Kind;
+use super::ledger::Datastore;
 use super::nodes::Nodes;
 use super::plan::{Plan, Scope};
 use super::records::{RecordId, Records};
@@ -66,6 +67,9 @@ pub struct Cost {
     pub api_calls: u64,
     /// Bytes of their answers.
     pub bytes_received: u64,
+    /// Calls to etcd, where the records are there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub etcd_calls: Option<u64>,
 }
 
 /// A finished run, ready to be printed.
@@ -82,6 +86,7 @@ pub struct Report<'a> {
     notes: &'a [String],
     nodes: &'a Nodes,
     mode: Mode,
+    datastore: Datastore,
     pods: usize,
     now: Timestamp,
     /// Where the snapshot came from.
@@ -150,6 +155,9 @@ pub struct Row<'a> {
     /// The key of an allocation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub offset: Option<&'a str>,
+    /// The whole key, where the records are in etcd.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
     /// The address, if it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
@@ -189,6 +197,7 @@ impl<'a> Report<'a> {
             notes: &run.snapshot.notes,
             nodes: &run.snapshot.nodes,
             mode: settings.mode,
+            datastore: settings.datastore,
             pods: run.snapshot.pods.total(),
             now: run.snapshot.grace.now,
             source,
@@ -269,6 +278,7 @@ impl<'a> Report<'a> {
             namespace: "",
             name: "",
             offset: None,
+            key: None,
             address: None,
             pod: self.records().pod_of(id).map(ToString::to_string),
             interface: None,
@@ -289,13 +299,15 @@ impl<'a> Report<'a> {
         match id {
             RecordId::Entry(index) => {
                 let entry = self.records().entries.get(index)?;
-                let pool = &self.records().pool_of(entry).id;
-                let (container_id, podref) = id_and_podref(&entry.raw);
+                let object = self.records().pool_of(entry);
+                let (pool, at) = (&object.id, entry.address.as_ref().ok());
+                let (container_id, podref) = id_and_podref(&entry.raw());
                 Some(Row {
                     kind: "Allocation",
                     namespace: &pool.namespace,
                     name: &pool.name,
                     offset: Some(&entry.key),
+                    key: at.and_then(|address| self.datastore.key_of(object, *address)),
                     address: entry.address.as_ref().ok().map(ToString::to_string),
                     pod: row.pod.or(podref),
                     interface: entry.owner.interface.as_deref(),
@@ -373,6 +385,8 @@ impl<'a> Report<'a> {
 fn id_and_podref(raw: &str) -> (Option<String>, Option<String>) {
     #[derive(Deserialize)]
     struct Fields {
+        // As etcd has it.
+        #[serde(alias = "container")]
         id: Option<String>,
         podref: Option<String>,
     }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::apply::{Applied, Outcome};
+use super::ledger::Datastore;
 use super::plan::Plan;
 use super::records::{RecordId, Records};
 use super::snapshot::Snapshot;
@@ -41,6 +42,9 @@ pub struct SavedReport {
     kind: String,
     /// The uid of the namespace `kube-system`: no other cluster has the same.
     pub cluster: String,
+    /// Where the records were.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub datastore: Datastore,
     /// When the run began, as RFC 3339 in UTC.
     pub started_at: String,
     /// Whether the run came to its end; before, nothing is said of the records' fates.
@@ -107,7 +111,7 @@ impl SavedReport {
     /// What a run is about to release; `objects` are the reservations of the plan, as [`own_part`]s.
     #[must_use]
     pub fn planned(
-        cluster: &str,
+        (datastore, cluster): (Datastore, &str),
         started_at: &str,
         snapshot: &Snapshot,
         plan: &Plan,
@@ -124,7 +128,7 @@ impl SavedReport {
                 pool: pool.id.name.to_string(),
                 range: pool.range_text.to_string(),
                 offset: entry.key.to_string(),
-                entry: serde_json::from_str(&entry.raw).ok()?,
+                entry: serde_json::from_str(&entry.raw()).ok()?,
                 reservations: claims.get(index).cloned().unwrap_or_default(),
                 verdict: verdict(RecordId::Entry(*index)),
                 result: None,
@@ -141,6 +145,7 @@ impl SavedReport {
             api_version: API_VERSION.to_owned(),
             kind: KIND.to_owned(),
             cluster: cluster.to_owned(),
+            datastore,
             started_at: started_at.to_owned(),
             finished: false,
             left_out: 0,
@@ -259,6 +264,14 @@ impl SavedReport {
             None => Ok(report),
         }
     }
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde asks with a reference"
+)]
+fn is_default(datastore: &Datastore) -> bool {
+    *datastore == Datastore::default()
 }
 
 impl SavedReservation {

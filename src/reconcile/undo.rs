@@ -12,6 +12,7 @@ use futures::StreamExt;
 use serde_json::Value;
 
 use super::apply::Writing;
+use super::ledger::{Cluster, Datastore, Ledger};
 use super::originals::read_cluster_uid;
 use super::put::{self, Made, Put};
 use super::saved::{SavedEntry, SavedReport, SavedReservation};
@@ -33,6 +34,12 @@ pub enum Error {
     /// Someone asked it to end.
     #[error("interrupted while reading the cluster; nothing was put back")]
     Interrupted,
+    /// The report speaks of records that are kept elsewhere.
+    #[error(
+        "the report is of records in the datastore {report}: undo it with --datastore {report}; nothing \
+         was put back", report = .0.name()
+    )]
+    OtherDatastore(Datastore),
     /// The report speaks of other records.
     #[error(
         "the report is that of another cluster: its namespace kube-system has the uid {report}, and \
@@ -60,12 +67,12 @@ pub struct Undone<'a> {
 /// # Errors
 /// When the report is that of another cluster, or this one cannot be read.
 pub async fn undo<'a>(
-    client: &Client,
+    cluster: &Cluster,
     report: &'a SavedReport,
     settings: &Settings,
     steering: &Steering<'_>,
 ) -> Result<Undone<'a>, Error> {
-    let look = look(client, report, settings, steering);
+    let look = look(cluster, report, settings, steering);
     let intent = tokio::select! {
         intent = look => intent?,
         () = steering.stop.requested() => return Err(Error::Interrupted),
@@ -79,26 +86,34 @@ pub async fn undo<'a>(
         let how = settings.writing(steering);
         let claims = undone.intent.claims();
         for claims in claims.chunks(CLAIMS_AT_ONCE) {
-            undone.put_back(client, claims, &how).await;
+            undone.put_back(cluster, claims, &how).await;
         }
     }
     Ok(undone)
 }
 
 async fn look<'a>(
-    client: &Client,
+    cluster: &Cluster,
     report: &'a SavedReport,
     settings: &Settings,
     steering: &Steering<'_>,
 ) -> Result<Intent<'a>, Error> {
+    let Cluster { client, ledger } = cluster;
+    if report.datastore != ledger.datastore() {
+        return Err(Error::OtherDatastore(report.datastore));
+    }
     let here = read_cluster_uid(client).await?;
     if here != report.cluster {
         let report = report.cluster.clone();
         return Err(Error::OtherCluster { report, here });
     }
     let mut intent = Intent::of(report);
-    let join = |pools, there| intent.join(pools, there);
-    let snapshot = read_cluster_with(client, settings.page, steering.progress, join).await?;
+    let join = |mut pools, there| {
+        let named = report.allocations.iter();
+        ledger.add_bare(&mut pools, named.map(|it| (it.pool_id(), &*it.range)));
+        intent.join(pools, there)
+    };
+    let snapshot = read_cluster_with(cluster, settings.page, steering.progress, join).await?;
     intent.judge(&snapshot);
     for at in std::mem::take(&mut intent.present) {
         let found = read_reservation(client, &intent.reservation_id(at)).await?;
@@ -176,13 +191,14 @@ impl Intent<'_> {
 
 impl Undone<'_> {
     /// Puts some claims back; once begun, they are finished.
-    async fn put_back(&mut self, client: &Client, claims: &[Claim], how: &Writing) {
+    async fn put_back(&mut self, cluster: &Cluster, claims: &[Claim], how: &Writing) {
         if !how.may_start() {
             for claim in claims {
                 self.intent.settle(claim, &Fate::NotStarted);
             }
             return;
         }
+        let client = &cluster.client;
         let made = self.claim(client, claims, how.at_once).await;
         let mut by_pool: BTreeMap<(&str, &str, &str), Vec<usize>> = BTreeMap::new();
         for claim in claims {
@@ -195,9 +211,9 @@ impl Undone<'_> {
                 by_pool.entry(pool).or_default().push(at);
             }
         }
-        let pools = by_pool
-            .into_iter()
-            .map(|((.., range), entries)| put_entries(client, self.intent.report, range, entries));
+        let pools = by_pool.into_iter().map(|((.., range), entries)| {
+            put_entries(&cluster.ledger, self.intent.report, range, entries)
+        });
         let put: Vec<_> = futures::stream::iter(pools)
             .buffer_unordered(how.at_once)
             .collect()
@@ -269,25 +285,26 @@ impl Undone<'_> {
 }
 
 async fn put_entries(
-    client: &Client,
+    ledger: &Ledger,
     report: &SavedReport,
     range: &str,
     at: Vec<usize>,
 ) -> Vec<(usize, Fate)> {
-    let saved = at.iter().filter_map(|at| report.allocations.get(*at));
-    let new: Vec<(&str, &Value)> = saved.map(|saved| (&*saved.offset, &saved.entry)).collect();
-    let pool = at.first().and_then(|at| report.allocations.get(*at));
-    let Some(pool) = pool.map(SavedEntry::pool_id) else {
-        return Vec::new();
-    };
-    match put::entries(client, &pool, range, &new).await {
-        Ok(put) => at
-            .into_iter()
-            .zip(put.into_iter().map(Fate::from))
-            .collect(),
-        Err(error) => {
-            let fate = Fate::Failed(error.to_string());
-            at.into_iter().map(|at| (at, fate.clone())).collect()
+    let mut fates = Vec::new();
+    for at in at.chunks(ledger.entries_a_write()) {
+        let saved = at.iter().filter_map(|at| report.allocations.get(*at));
+        let new: Vec<(&str, &Value)> = saved.map(|saved| (&*saved.offset, &saved.entry)).collect();
+        let pool = at.first().and_then(|at| report.allocations.get(*at));
+        let Some(pool) = pool.map(SavedEntry::pool_id) else {
+            continue;
+        };
+        match put::entries(ledger, &pool, range, &new).await {
+            Ok(put) => fates.extend(at.iter().copied().zip(put.into_iter().map(Fate::from))),
+            Err(error) => {
+                let fate = Fate::Failed(error.to_string());
+                fates.extend(at.iter().map(|at| (*at, fate.clone())));
+            }
         }
     }
+    fates
 }

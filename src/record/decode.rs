@@ -14,9 +14,11 @@ use std::collections::HashMap;
 use k8s_openapi::jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use smallvec::SmallVec;
 
 use super::history::{self, USE_HISTORY_KEY};
 use super::marks::{FIRST_SEEN_KEY, Mark, Marks, Print};
+use super::words::Words;
 use super::{Entry, ObjectId, Owner, Pool, PoolObject, Reservation};
 use crate::api::{MAX_LABEL, NODE_LABEL};
 use crate::node::{NodeState, OUT_OF_SERVICE};
@@ -24,6 +26,7 @@ use crate::pod::{
     Finished, MIRROR_KEY, NetworkStatus, PodRef, PodState, RECONCILE_KEY, STATUS_KEYS, Sandbox,
     Stage,
 };
+use crate::text::{Text, Uid};
 
 type Annotations<'a> = HashMap<Cow<'a, str>, Cow<'a, str>>;
 
@@ -60,7 +63,7 @@ impl Metadata<'_> {
 
     /// The node for which our plugin made a reservation; a name that may have been cut off for the
     /// label is none.
-    fn node_label(&self) -> Option<Box<str>> {
+    fn node_label(&self) -> Option<Text> {
         let name = self.labels.as_ref()?.get(NODE_LABEL)?;
         (name.len() < MAX_LABEL && !name.is_empty()).then(|| (&**name).into())
     }
@@ -247,23 +250,32 @@ pub fn entry(pool: &Pool, key: &str, raw: &str) -> Entry {
         }),
         Err(reason) => Err(reason.clone()),
     };
-    let (address, owner) = match entry_owner(raw) {
-        Ok(owner) => (address, owner),
+    let (address, words, owner, uid) = match entry_owner(raw) {
+        Ok((container, owner, uid)) => {
+            let words = Words::of(raw, &container, &owner, uid.as_deref());
+            (address, words, owner, uid.as_deref().map(Uid::from))
+        }
         Err(error) => (
             Err(format!("entry {key:?}: {error}").into()),
+            Words::other(raw),
             Owner::default(),
+            None,
         ),
     };
     Entry {
         pool: 0,
         key: key.into(),
-        raw: raw.into(),
+        words,
         address,
         owner,
+        uid,
     }
 }
 
-fn entry_owner(raw: &str) -> Result<Owner, serde_json::Error> {
+type Whose<'a> = (Cow<'a, str>, Owner, Option<Cow<'a, str>>);
+
+/// The container and the owner of an entry, and the uid of the pod.
+fn entry_owner(raw: &str) -> Result<Whose<'_>, serde_json::Error> {
     let fields: EntryFields = serde_json::from_str(raw)?;
     // An owner that cannot be read says nothing; the entry without it is still the Go program's.
     let owner: Option<OwnerFields> = fields
@@ -271,15 +283,15 @@ fn entry_owner(raw: &str) -> Result<Owner, serde_json::Error> {
         .and_then(|owner| serde_json::from_str(owner.get()).ok());
     let owner = owner.filter(|owner| owner.id == fields.id);
     let (uid, node) = owner.map_or((None, None), |owner| (owner.poduid, owner.nodename));
-    Ok(Owner {
+    let owner = Owner {
         pod: PodRef::parse(&fields.podref).filter(PodRef::can_exist),
         interface: non_empty(fields.ifname),
-        uid: non_empty(uid),
         node: non_empty(node),
-    })
+    };
+    Ok((fields.id, owner, uid.filter(|uid| !uid.is_empty())))
 }
 
-fn non_empty(text: Option<Cow<str>>) -> Option<Box<str>> {
+fn non_empty(text: Option<Cow<str>>) -> Option<Text> {
     text.filter(|text| !text.is_empty())
         .map(|text| (&*text).into())
 }
@@ -294,7 +306,6 @@ pub fn reservation(json: &[u8]) -> Result<Reservation, serde_json::Error> {
         .map(|spec| Owner {
             pod: PodRef::parse(&spec.podref).filter(PodRef::can_exist),
             interface: non_empty(spec.ifname),
-            uid: None,
             node: metadata.node_label(),
         });
     Ok(Reservation {
@@ -307,8 +318,8 @@ pub fn reservation(json: &[u8]) -> Result<Reservation, serde_json::Error> {
             .annotation(FIRST_SEEN_KEY)
             .map(|text| Box::new(first_seen(text))),
         print: Print::of(&[&metadata.uid, text]),
-        addresses: Box::default(),
-        entries: Box::default(),
+        addresses: SmallVec::new(),
+        entries: SmallVec::new(),
     })
 }
 

@@ -1,11 +1,14 @@
 //! I/O: records in etcd, one key per address, without Kubernetes.
 //!
 //! No lock and no lease: an address is taken by a transaction that holds only if nobody has it, and
-//! changed or freed by one that holds only if it is still what was read.
+//! changed or freed by one that holds only if it is still what was read. So whatever is not known to
+//! have been done may be asked for again, after another look.
 
+mod acquire;
 mod blocks;
-mod connect;
+pub(crate) mod connect;
 pub(crate) mod layout;
+mod members;
 mod records;
 mod search;
 
@@ -15,22 +18,18 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::allocate::Window;
 use crate::config::EtcdConfig;
 use crate::ip::IpRange;
 use crate::retry;
 use crate::store::{Acquired, Attachment, Error, Garbage, Overlap, Range, Store};
+use acquire::Add;
 use blocks::Block;
 use connect::{Connection, Failure};
-use layout::{Key, Record, container_prefix, pod_prefix};
+use layout::{Key, Record, container_prefix};
 use records::Held;
 
 /// How long a call that failed may go on, beyond its deadline, with taking back what it wrote.
 const TAKING_BACK: Duration = Duration::from_secs(5);
-/// By how many addresses the choice grows with each conflict, and how far: many at once then choose
-/// differently, and addresses stay compact.
-const SPREAD_STEP: usize = 8;
-const MAX_SPREAD: usize = 96;
 
 /// The keys of one etcd.
 pub struct Etcd {
@@ -47,11 +46,6 @@ impl Etcd {
         Ok(Self { connection })
     }
 
-    fn for_taking_back(&self) -> Connection {
-        let until = self.connection.deadline().max(Instant::now() + TAKING_BACK);
-        self.connection.until(until)
-    }
-
     /// What a container's interface holds of the range.
     async fn of_container(
         store: &Connection,
@@ -61,142 +55,38 @@ impl Etcd {
     ) -> Result<Vec<Held>, Failure> {
         let all = records::behind(store, &container_prefix(container, interface)).await?;
         let own = |held: &Held| is_in(range, held) && held.record.is_of(container, interface);
-        Ok(all.into_iter().filter(own).collect())
-    }
-
-    /// What a pod's interface holds of the range, whichever container has it.
-    async fn of_pod(
-        &self,
-        range: &Range<'_>,
-        attachment: &Attachment,
-    ) -> Result<Vec<Held>, Failure> {
-        let prefix = pod_prefix(&attachment.podref, &attachment.interface);
-        let all = records::behind(&self.connection, &prefix).await?;
-        let own = |held: &Held| {
-            is_in(range, held)
-                && held.record.podref == attachment.podref
-                && held.record.ifname == attachment.interface
-        };
-        Ok(all.into_iter().filter(own).collect())
-    }
-
-    /// Frees what a container's interface holds of the range.
-    async fn free(
-        store: &Connection,
-        range: &Range<'_>,
-        container: &str,
-        interface: &str,
-    ) -> Result<(), Error> {
-        let mut conflicts = 0_usize;
-        loop {
-            let mut last = None;
-            for held in Self::of_container(store, range, container, interface).await? {
-                if !records::delete(store, &held).await? {
-                    last = Some(format!("{} was changed", held.key.text()));
-                }
-            }
-            let Some(last) = last else {
-                return Ok(());
-            };
-            pause(store, range, conflicts, last).await?;
-            conflicts = conflicts.saturating_add(1);
-        }
-    }
-
-    /// One try; the reason when somebody was quicker, or etcd may answer later.
-    async fn attempt(
-        &self,
-        range: &Range<'_>,
-        (window, avoid): (&Window, &BTreeSet<IpAddr>),
-        attachment: &Attachment,
-        progress: &mut Progress,
-    ) -> Result<Result<Acquired, String>, Error> {
-        let found = match self.of_pod(range, attachment).await {
-            Err(failure) if failure.is_passing => return Ok(Err(Error::from(failure).to_string())),
-            found => found?,
-        };
-        let before = progress.before.get_or_insert_with(|| found.clone()).clone();
-        let own = found.iter().filter(|held| {
-            let address = held.key.address;
-            window.holds(address)
-                && !avoid.contains(&address)
-                && !progress.stuck.contains(held)
-                && held.record.may_be_taken_over(attachment)
-        });
-        let own = own.min_by_key(|held| held.key.address);
-        let new = Record::of(attachment, range);
-        let (address, done) = if let Some(held) = own {
-            let was_held = before.contains(held);
-            let address = held.key.address;
-            if !was_held
-                && !held
-                    .record
-                    .is_of(&attachment.container, &attachment.interface)
-            {
-                return Err(Error::Mismatch(format!(
-                    "{} has got {address} for another container since this call began",
-                    attachment.podref
-                )));
-            }
-            let is_protected = held.key.range.is_none() || range.overlap == Overlap::Ignored;
-            if held.record == new && is_protected {
-                return Ok(Ok(Acquired { address, was_held }));
-            }
-            let replaced = records::replace(&self.connection, range, held, &new).await;
-            if matches!(replaced, Ok(false)) {
-                progress.stuck.push(held.clone());
-            }
-            (Acquired { address, was_held }, replaced)
-        } else {
-            let address = self
-                .choose(range, window, avoid, progress.conflicts)
-                .await?;
-            progress.has_claimed = true;
-            (
-                Acquired {
-                    address,
-                    was_held: false,
-                },
-                records::create(&self.connection, range, address, &new).await,
-            )
-        };
-        match done {
-            Ok(true) => Ok(Ok(address)),
-            Ok(false) => Ok(Err(format!("{} was just taken", address.address))),
-            Err(failure) if failure.is_passing => Ok(Err(Error::from(failure).to_string())),
-            Err(failure) => Err(failure.into()),
-        }
-    }
-
-    /// The lowest free address; after conflicts one of the lowest, so that many at once part ways.
-    async fn choose(
-        &self,
-        range: &Range<'_>,
-        window: &Window,
-        avoid: &BTreeSet<IpAddr>,
-        conflicts: usize,
-    ) -> Result<IpAddr, Error> {
-        let wanted = conflicts
-            .saturating_mul(SPREAD_STEP)
-            .min(MAX_SPREAD)
-            .saturating_add(1);
-        let free = search::free(&self.connection, range, window, avoid, wanted).await?;
-        let chosen = free.get(retry::random_below(free.len())).copied();
-        chosen.ok_or_else(|| Error::Exhausted(format!("no free address in {}", window.range())))
+        Ok(all.found.into_iter().filter(own).collect())
     }
 }
 
-/// How far an ADD has come.
-#[derive(Default)]
-struct Progress {
-    /// What the pod had when it began.
-    before: Option<Vec<Held>>,
-    /// What could not be made this call's as it was: it was changed, which another look shows, or
-    /// another range has the address.
-    stuck: Vec<Held>,
-    conflicts: usize,
-    /// Whether it may have recorded an address, though it does not know.
-    has_claimed: bool,
+/// Frees what a container's interface holds of the range, but for addresses to keep.
+async fn free(
+    store: &Connection,
+    range: &Range<'_>,
+    (container, interface): (&str, &str),
+    kept: &BTreeSet<IpAddr>,
+) -> Result<(), Error> {
+    let mut tries = 0_usize;
+    loop {
+        let mut last = None;
+        for held in Etcd::of_container(store, range, container, interface).await? {
+            if kept.contains(&held.key.address) {
+                continue;
+            }
+            match records::delete(store, &held).await {
+                Ok(true) => {}
+                Ok(false) => last = Some(format!("{} was changed", held.key.text())),
+                // Whether it was freed another look shows.
+                Err(failure) if failure.is_passing => last = Some(Error::from(failure).to_string()),
+                Err(failure) => return Err(failure.into()),
+            }
+        }
+        let Some(last) = last else {
+            return Ok(());
+        };
+        pause(store, range, tries, last).await?;
+        tries = tries.saturating_add(1);
+    }
 }
 
 /// Whether a record is one of the range: of the same name, wherever it is protected.
@@ -219,10 +109,10 @@ fn is_in(range: &Range<'_>, held: &Held) -> bool {
 async fn pause(
     store: &Connection,
     range: &Range<'_>,
-    conflicts: usize,
+    tries: usize,
     last: String,
 ) -> Result<(), Error> {
-    let pause = retry::crowd_pause(conflicts);
+    let pause = retry::crowd_pause(tries);
     if Instant::now() + pause >= store.deadline() {
         let pool = range.config.range.to_string();
         return Err(Error::Contended { pool, last });
@@ -245,32 +135,8 @@ impl Store for Etcd {
         attachment: &Attachment,
         avoid: &BTreeSet<IpAddr>,
     ) -> Result<Acquired, Error> {
-        let window = range.config.window.as_ref();
-        let window = window.map_err(|reason| Error::Exhausted(reason.clone()))?;
-        let mut progress = Progress::default();
-        let failed = loop {
-            let from = (window, avoid);
-            let attempt = self.attempt(range, from, attachment, &mut progress).await;
-            let reason = match attempt {
-                Ok(Ok(acquired)) => return Ok(acquired),
-                Ok(Err(reason)) => reason,
-                Err(error) => break error,
-            };
-            tracing::debug!(reason, "Not given");
-            if let Err(error) = pause(&self.connection, range, progress.conflicts, reason).await {
-                break error;
-            }
-            progress.conflicts = progress.conflicts.saturating_add(1);
-        };
-        // Nobody told whether it was recorded.
-        let had_one = progress.before.is_some_and(|before| !before.is_empty());
-        if progress.has_claimed
-            && !had_one
-            && let Err(error) = self.undo(range, attachment).await
-        {
-            tracing::warn!(%error, "An address may be left for the reconciler");
-        }
-        Err(failed)
+        let add = Add::new(&self.connection, range, attachment, avoid)?;
+        add.run().await
     }
 
     async fn undo(&self, range: &Range<'_>, attachment: &Attachment) -> Result<(), Error> {
@@ -279,7 +145,9 @@ impl Store for Etcd {
             interface,
             ..
         } = attachment;
-        Self::free(&self.for_taking_back(), range, container, interface).await
+        let until = self.connection.deadline().max(Instant::now() + TAKING_BACK);
+        let store = self.connection.until(until);
+        free(&store, range, (container, interface), &BTreeSet::new()).await
     }
 
     async fn release(
@@ -288,7 +156,8 @@ impl Store for Etcd {
         container: &str,
         interface: &str,
     ) -> Result<(), Error> {
-        Self::free(&self.connection, range, container, interface).await
+        let of = (container, interface);
+        free(&self.connection, range, of, &BTreeSet::new()).await
     }
 
     async fn verify(
@@ -318,6 +187,10 @@ impl Store for Etcd {
     }
 
     async fn collect(&self, range: &Range<'_>, garbage: &Garbage<'_>) -> Result<(), Error> {
+        // Where none is valid nobody said what is still there.
+        if garbage.valid.is_empty() || garbage.node.is_empty() {
+            return Ok(());
+        }
         let Some((first, last)) = range.config.range.masked().usable() else {
             return Ok(());
         };

@@ -1,6 +1,6 @@
 //! What is wrong between the records and the pods of a running cluster, and what only looks like it.
 
-mod definitions;
+pub(crate) mod definitions;
 mod repair;
 mod repair_faults;
 

@@ -13,6 +13,8 @@ mod budgets;
 mod by_hand;
 mod callers;
 mod cli;
+#[cfg(feature = "etcd")]
+mod etcd_reconciler;
 mod explain;
 mod faults;
 mod generated;

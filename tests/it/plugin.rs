@@ -2,6 +2,7 @@
 
 pub(crate) mod call;
 mod crowds;
+mod either;
 #[cfg(feature = "etcd")]
 mod etcd;
 mod examples;

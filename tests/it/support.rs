@@ -8,4 +8,6 @@ pub(crate) mod etcd;
 pub(crate) mod objects;
 pub(crate) mod prometheus;
 pub(crate) mod proxy;
+#[cfg(feature = "etcd")]
+pub(crate) mod relay;
 pub(crate) mod run;

@@ -2,6 +2,7 @@
 
 use super::{Command, Options};
 use crate::reconcile::Mode;
+use crate::reconcile::ledger::Datastore;
 
 impl Options {
     /// What cannot go together, in words.
@@ -16,6 +17,12 @@ impl Options {
             )
         } else if let Some(message) = self.misplaced_command() {
             Some(message)
+        } else if self.records.datastore == Datastore::Etcd && !self.snapshot.is_empty() {
+            Some("a dump has custom resources: --snapshot does not go with --datastore etcd")
+        } else if self.records.datastore == Datastore::Kubernetes && self.records.name_etcd() {
+            Some(
+                "flags that begin with --etcd- say how to reach etcd: give them with --datastore etcd",
+            )
         } else if self.force == Some(true) && self.max_release.is_some() {
             Some("--force overrides every brake: --max-release has no meaning beside it")
         } else if self.timeout.is_zero() {

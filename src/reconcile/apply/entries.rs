@@ -10,31 +10,46 @@ use super::{Outcome, Writing, has_come_back};
 use crate::api::IPPool;
 use crate::client::{Call, CallError, Client};
 use crate::reconcile::POOLS;
+use crate::reconcile::ledger::{Cluster, Ledger};
 use crate::reconcile::records::RecordId;
 use crate::reconcile::snapshot::{Snapshot, read_pool};
-use crate::record::Pool;
+use crate::record::{Pool, PoolObject};
 use crate::retry;
+use crate::text::Text;
 
 /// Entries in one patch; the API server takes 10,000 operations, two for each entry.
-const MAX_ENTRIES_A_PATCH: usize = 1000;
+pub(in crate::reconcile) const MAX_ENTRIES_A_PATCH: usize = 1000;
 
 /// An entry that is to go.
-struct Pending {
+pub(in crate::reconcile) struct Pending {
     index: usize,
-    key: Box<str>,
-    judged: Value,
+    /// Its key in the pool.
+    pub(in crate::reconcile) key: Text,
+    /// What was judged, or the same as it was last read.
+    pub(in crate::reconcile) judged: Value,
+}
+
+/// What an entry that is to go is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::reconcile) enum Standing {
+    /// What was judged, in these words.
+    AsJudged(Value),
+    /// Exempted, taken over, or under another range.
+    Changed,
+    /// Nothing: there is none at its key.
+    Gone,
 }
 
 /// Releases entries of one pool, and says what became of each.
 pub(super) async fn release(
-    client: &Client,
+    cluster: &Cluster,
     snapshot: &Snapshot,
     indexes: &[usize],
     how: &Writing,
 ) -> Vec<(usize, Outcome)> {
     let records = &snapshot.records;
     let mut outcomes = Vec::new();
-    for chunk in indexes.chunks(MAX_ENTRIES_A_PATCH) {
+    for chunk in indexes.chunks(cluster.ledger.entries_a_write()) {
         let mut pending = Vec::new();
         let mut pool = None;
         for (index, entry) in chunk
@@ -42,7 +57,7 @@ pub(super) async fn release(
             .filter_map(|i| Some((*i, records.entries.get(*i)?)))
         {
             pool = Some(records.pool_of(entry));
-            match serde_json::from_str(&entry.raw) {
+            match serde_json::from_str(&entry.raw()) {
                 Ok(judged) => pending.push(Pending {
                     index,
                     key: entry.key.clone(),
@@ -52,8 +67,9 @@ pub(super) async fn release(
             }
         }
         if let Some(pool) = pool {
+            let client = &cluster.client;
             let pending = still_orphaned(client, snapshot, pending, how, &mut outcomes).await;
-            release_chunk(client, pool, pending, how, &mut outcomes).await;
+            release_chunk(&cluster.ledger, pool, pending, how, &mut outcomes).await;
         }
     }
     outcomes
@@ -96,9 +112,9 @@ async fn still_orphaned(
     rest
 }
 
-/// Patches until all entries are gone or changed, or asking again is of no use.
+/// Writes until all entries are gone or changed, or asking again is of no use.
 async fn release_chunk(
-    client: &Client,
+    ledger: &Ledger,
     pool: &Pool,
     mut pending: Vec<Pending>,
     how: &Writing,
@@ -117,13 +133,10 @@ async fn release_chunk(
             let outcome = last_error.map_or(Outcome::NotStarted, Outcome::Failed);
             return outcomes.extend(all(pending, outcome));
         }
-        // Also before the first patch: since the pool was read it may have been exempted.
-        let read = async || read_pool(client, &pool.id).await;
-        match retry::repeat(read, || how.may_start()).await {
-            Ok(now) => {
-                let now = now.map(|object| (object.pool, object.entries));
-                pending = still_as_judged(pool, now.as_ref(), pending, outcomes);
-            }
+        // Also before the first write: since the pool was read it may have been exempted.
+        let look = async || ledger.look_again(pool, &pending).await;
+        match retry::repeat(look, || how.may_start()).await {
+            Ok(standings) => pending = still_as_judged(standings, pending, outcomes),
             Err(error) => {
                 return outcomes.extend(all(pending, Outcome::Failed(error.to_string())));
             }
@@ -131,7 +144,7 @@ async fn release_chunk(
         if pending.is_empty() {
             return;
         }
-        let error = match patch(client, pool, &pending).await {
+        let error = match ledger.take_out(pool, &pending).await {
             Ok(()) => return outcomes.extend(all(pending, Outcome::Released)),
             Err(error) if error.cause.is_not_found() => {
                 return outcomes.extend(all(pending, Outcome::AlreadyGone));
@@ -155,7 +168,11 @@ async fn release_chunk(
 /// Removes the entries in one patch that holds only if all of them are still what was judged.
 ///
 /// There is no test on the resource version: an ADD for another address must not defeat it.
-async fn patch(client: &Client, pool: &Pool, pending: &[Pending]) -> Result<(), CallError> {
+pub(in crate::reconcile) async fn patch(
+    client: &Client,
+    pool: &Pool,
+    pending: &[Pending],
+) -> Result<(), CallError> {
     let object = pool.id.to_string();
     let call = Call {
         verb: "patch",
@@ -186,30 +203,39 @@ async fn patch(client: &Client, pool: &Pool, pending: &[Pending]) -> Result<(), 
     client.stream(&call, request, |_| Ok(())).await
 }
 
+/// Reads the pool for what is now at the entries' keys.
+pub(in crate::reconcile) async fn look_again(
+    client: &Client,
+    judged: &Pool,
+    pending: &[Pending],
+) -> Result<Vec<Standing>, CallError> {
+    let Some(PoolObject { pool, entries }) = read_pool(client, &judged.id).await? else {
+        return Ok(vec![Standing::Gone; pending.len()]);
+    };
+    let standing = |entry: &Pending| {
+        let Some(found) = entries.iter().find(|found| found.key == entry.key) else {
+            return Standing::Gone;
+        };
+        let is_meant = pool.range_text == judged.range_text && !pool.protected;
+        let now = serde_json::from_str::<Value>(&found.raw()).ok();
+        let as_judged = now.filter(|now| is_meant && *now == entry.judged);
+        as_judged.map_or(Standing::Changed, Standing::AsJudged)
+    };
+    Ok(pending.iter().map(standing).collect())
+}
+
 /// Sorts out what is gone and what changed; the rest may be tried again.
 fn still_as_judged(
-    judged: &Pool,
-    now: Option<&(Pool, Vec<crate::record::Entry>)>,
+    standings: Vec<Standing>,
     pending: Vec<Pending>,
     outcomes: &mut Vec<(usize, Outcome)>,
 ) -> Vec<Pending> {
     let mut rest = Vec::new();
-    for entry in pending {
-        let Some((pool, entries)) = now else {
-            outcomes.push((entry.index, Outcome::AlreadyGone));
-            continue;
-        };
-        let found = entries.iter().find(|found| found.key == entry.key);
-        let is_as_judged = |raw: &str| {
-            pool.range_text == judged.range_text
-                && !pool.protected
-                && serde_json::from_str::<Value>(raw).is_ok_and(|now| now == entry.judged)
-        };
-        match found {
-            None => outcomes.push((entry.index, Outcome::AlreadyGone)),
-            Some(found) if is_as_judged(&found.raw) => rest.push(entry),
-            // Exempted, taken over, or under another range.
-            Some(_) => outcomes.push((entry.index, Outcome::Changed)),
+    for (entry, standing) in pending.into_iter().zip(standings) {
+        match standing {
+            Standing::AsJudged(judged) => rest.push(Pending { judged, ..entry }),
+            Standing::Gone => outcomes.push((entry.index, Outcome::AlreadyGone)),
+            Standing::Changed => outcomes.push((entry.index, Outcome::Changed)),
         }
     }
     rest

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::Writing;
 use crate::api::{IPPool, OverlappingRangeIPReservation};
 use crate::client::{Call, CallError, Client};
+use crate::reconcile::ledger::Ledger;
 use crate::reconcile::memory::{Carrier, Change};
 use crate::reconcile::records::Records;
 use crate::reconcile::{POOLS, RESERVATIONS};
@@ -18,7 +19,7 @@ use crate::retry;
 
 /// Writes all changes, and says in one sentence if some could not be written.
 pub async fn remember(
-    client: &Client,
+    ledger: &Ledger,
     records: &Records,
     changes: Vec<Change>,
     how: &Writing,
@@ -27,7 +28,7 @@ pub async fn remember(
         if !how.may_start() {
             return Some("the run was over before".to_owned());
         }
-        let write = async || write(client, records, &change).await;
+        let write = async || ledger.remember(records, &change).await;
         match retry::repeat(write, || how.may_start()).await {
             Ok(()) => None,
             // The object has changed or gone: what was to be remembered of it is no longer true.
@@ -48,7 +49,12 @@ pub async fn remember(
     ))
 }
 
-async fn write(client: &Client, records: &Records, change: &Change) -> Result<(), CallError> {
+/// Writes the annotations of one object.
+pub(in crate::reconcile) async fn write(
+    client: &Client,
+    records: &Records,
+    change: &Change,
+) -> Result<(), CallError> {
     let annotations: BTreeMap<_, _> = change.annotations.iter().cloned().collect();
     match change.of {
         Carrier::Pool(index) => match records.pools.get(index) {

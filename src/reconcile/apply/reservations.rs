@@ -153,7 +153,7 @@ async fn restore_each(
 /// Creates the reservation again; whether that was needed.
 async fn restore(client: &Client, old: &Reservation, entry: &Entry) -> Result<bool, String> {
     let object = &old.id;
-    let allocation: Allocation = serde_json::from_str(&entry.raw)
+    let allocation: Allocation = serde_json::from_str(&entry.raw())
         .map_err(|error| format!("cannot put reservation {object} back: {error}"))?;
     let mut new = OverlappingRangeIPReservation::new(
         &old.id.name,

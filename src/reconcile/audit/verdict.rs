@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use crate::pod::{Finished, PodRef};
 use crate::reconcile::grace::Waiting;
+use crate::text::Uid;
 
 /// What is known of one record, with the evidence it rests on; in the order of the rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,9 +42,9 @@ pub enum Verdict<'a> {
     /// A pod of that name exists, but not the one for which the address was allocated.
     PodReplaced {
         /// The uid that the record names.
-        recorded: &'a str,
+        recorded: &'a Uid,
         /// The uid of the pod that is there.
-        found: &'a str,
+        found: &'a Uid,
     },
     /// The pod shows this interface with another address of the family.
     AddressNotOnPod {

@@ -84,12 +84,13 @@ impl<'a> Audit<'a> {
     #[must_use]
     pub fn print(&self, id: RecordId) -> Option<Print> {
         let pod = self.records.pod_of(id)?;
-        let uid = self.pods.get(pod).map_or("", |state| &*state.uid);
+        let uid = self.pods.get(pod).map(|state| state.uid.to_string());
+        let uid = uid.unwrap_or_default();
         Some(match id {
-            RecordId::Entry(index) => Print::of(&[&self.records.entries.get(index)?.raw, uid]),
+            RecordId::Entry(index) => Print::of(&[&self.records.entries.get(index)?.raw(), &uid]),
             RecordId::Reservation(index) => {
                 let own = self.records.reservations.get(index)?.print.to_string();
-                Print::of(&[&own, uid])
+                Print::of(&[&own, &uid])
             }
         })
     }

@@ -26,7 +26,7 @@ pub(super) fn two_owners(view: &View<'_>) -> Vec<Finding> {
         if ids.len() < 2 {
             continue;
         }
-        let claims = ids.iter().filter_map(|(_, id)| claim(view, *id));
+        let claims = ids.filter_map(|id| claim(view, id));
         let claims: Vec<Claim<'_>> = claims.collect();
         for (at, one) in claims.iter().enumerate() {
             let mut others = claims.iter().skip(at + 1);

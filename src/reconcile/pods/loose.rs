@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::pod::{Interface, PodRef, PodState};
 use crate::reconcile::records::Records;
+use crate::text::Uid;
 
 /// So many are kept; the garbage collector of pods leaves 12,500 that have ended.
 const MAX_KEPT: usize = 20_000;
@@ -21,7 +22,7 @@ pub struct Showing {
     /// The pod.
     pub pod: PodRef,
     /// Its uid.
-    pub uid: Box<str>,
+    pub uid: Uid,
     /// The interface's name.
     pub interface: Arc<str>,
     /// The name of its network, such as `default/net-a`.
@@ -33,7 +34,7 @@ pub struct Showing {
 pub struct Loose {
     /// Ranges of pools as first and last address, sorted and merged.
     ranges: Vec<(IpAddr, IpAddr)>,
-    by_uid: HashMap<Box<str>, Vec<Showing>>,
+    by_uid: HashMap<Uid, Vec<Showing>>,
     /// A few names of interfaces and networks are those of all pods.
     names: HashSet<Arc<str>>,
     kept: usize,
@@ -108,12 +109,12 @@ impl Loose {
     }
 
     /// Whether anything of the pod of this uid is kept.
-    pub(super) fn has(&self, uid: &str) -> bool {
+    pub(super) fn has(&self, uid: &Uid) -> bool {
         self.by_uid.contains_key(uid)
     }
 
     /// Drops what the pod of this uid shows: it has ended.
-    pub(super) fn forget(&mut self, uid: &str) {
+    pub(super) fn forget(&mut self, uid: &Uid) {
         let gone = self.by_uid.remove(uid).map_or(0, |showings| showings.len());
         self.kept = self.kept.saturating_sub(gone);
     }

@@ -182,9 +182,13 @@ fn sentence(report: &Report<'_>) -> String {
     text
 }
 
-/// One line for each orphan, as `resource/namespace/name[/offset]`.
+/// One line for each orphan, as `resource/namespace/name[/offset]`, or as its key.
 pub(super) fn print_names(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
     for row in report.odd_rows().filter(|row| row.result.is_some()) {
+        if let Some(key) = &row.key {
+            writeln!(out, "{}", escape(key))?;
+            continue;
+        }
         let resource = if row.offset.is_some() {
             POOLS
         } else {

@@ -7,7 +7,7 @@ use crate::client::{Call, CallError, Cause, Client};
 use crate::reconcile::items::Items;
 
 /// How often a list whose pages expired is started again.
-const MAX_RESTARTS: u32 = 3;
+pub(in crate::reconcile) const MAX_RESTARTS: u32 = 3;
 
 /// Which list to read.
 pub(super) struct List<'a> {

@@ -15,6 +15,7 @@ use crate::api::{IPPool, OverlappingRangeIPReservation};
 use crate::client::{Call, CallError, Cause, Client};
 use crate::node::NodeState;
 use crate::pod::{Finished, PodRef, PodState};
+use crate::reconcile::ledger::Cluster;
 use crate::reconcile::nodes::Nodes;
 use crate::reconcile::pods::Pods;
 use crate::reconcile::records::Records;
@@ -22,6 +23,7 @@ use crate::reconcile::{NODES, PODS, POOLS, RESERVATIONS};
 use crate::record::decode::{self, SeenPod};
 use crate::record::evidence::{self, Evidence};
 use crate::record::{ObjectId, PoolObject, Reservation};
+use crate::text::{Text, Texts};
 
 /// Pools are big objects: a page of them is bounded by their size, not by their number.
 const MAX_POOLS_A_PAGE: u32 = 50;
@@ -45,16 +47,16 @@ pub enum ReadStep {
     Pods(usize),
 }
 
-/// Reads pools, then reservations, then nodes, then pods.
+/// Reads the records, then nodes, then pods.
 ///
 /// # Errors
 /// When any list cannot be read to its end: half a view must not look like a whole one.
 pub async fn read_cluster(
-    client: &Client,
+    cluster: &Cluster,
     page: u32,
     progress: impl Fn(ReadStep),
 ) -> Result<Snapshot, CallError> {
-    read_cluster_with(client, page, progress, Records::new).await
+    read_cluster_with(cluster, page, progress, Records::new).await
 }
 
 /// The same with records that are not there: `join` adds them to those that are, before the pods are
@@ -63,31 +65,13 @@ pub async fn read_cluster(
 /// # Errors
 /// When any list cannot be read to its end.
 pub async fn read_cluster_with(
-    client: &Client,
+    cluster: &Cluster,
     page: u32,
     progress: impl Fn(ReadStep),
     join: impl FnOnce(Vec<PoolObject>, Vec<Reservation>) -> Records,
 ) -> Result<Snapshot, CallError> {
-    progress(ReadStep::Pools);
-    let list = List {
-        resource: POOLS,
-        path: all_of::<IPPool>(),
-        metadata_only: false,
-        fields: None,
-        page: page.min(MAX_POOLS_A_PAGE),
-    };
-    let pools = list.read(client, Vec::new, collect(decode::pool)).await?;
-    progress(ReadStep::Reservations);
-    let path = all_of::<OverlappingRangeIPReservation>();
-    let list = List {
-        resource: RESERVATIONS,
-        path,
-        page,
-        ..list
-    };
-    let reservations = list
-        .read(client, Vec::new, collect(decode::reservation))
-        .await?;
+    let client = &cluster.client;
+    let (pools, reservations) = cluster.ledger.read_all(page, &progress).await?;
     let records = join(pools, reservations);
 
     progress(ReadStep::Nodes);
@@ -101,8 +85,51 @@ pub async fn read_cluster_with(
     })
 }
 
+/// Reads pools, then reservations.
+pub(in crate::reconcile) async fn read_records(
+    client: &Client,
+    page: u32,
+    progress: &impl Fn(ReadStep),
+) -> Result<(Vec<PoolObject>, Vec<Reservation>), CallError> {
+    progress(ReadStep::Pools);
+    let list = List {
+        resource: POOLS,
+        path: all_of::<IPPool>(),
+        metadata_only: false,
+        fields: None,
+        page: page.min(MAX_POOLS_A_PAGE),
+    };
+    // Most texts are those of many records.
+    let mut texts = Texts::default();
+    let mut pool = |json: &[u8]| {
+        let mut object = decode::pool(json)?;
+        for entry in &mut object.entries {
+            entry.share(&mut texts);
+        }
+        Ok(object)
+    };
+    let pools = list.read(client, Vec::new, collect(&mut pool)).await?;
+    progress(ReadStep::Reservations);
+    let path = all_of::<OverlappingRangeIPReservation>();
+    let list = List {
+        resource: RESERVATIONS,
+        path,
+        page,
+        ..list
+    };
+    let mut reservation = |json: &[u8]| {
+        let mut reservation = decode::reservation(json)?;
+        reservation.share(&mut texts);
+        Ok(reservation)
+    };
+    let reservations = list
+        .read(client, Vec::new, collect(&mut reservation))
+        .await?;
+    Ok((pools, reservations))
+}
+
 fn collect<T>(
-    decode: impl Fn(&[u8]) -> Result<T, serde_json::Error>,
+    mut decode: impl FnMut(&[u8]) -> Result<T, serde_json::Error>,
 ) -> impl FnMut(&mut Vec<T>, &[u8]) -> Result<(), serde_json::Error> {
     move |all, json| {
         all.push(decode(json)?);
@@ -140,6 +167,7 @@ async fn read_pods(
     };
     let mut pods = list.read(client, || Pods::asked_by(records), see).await?;
     for node in nodes.not_ready() {
+        let name = Text::from(node);
         let fields = format!("spec.nodeName={node}");
         let list = List {
             path: list.path.clone(),
@@ -152,7 +180,7 @@ async fn read_pods(
         };
         let bound = list.read(client, Vec::new, note).await?;
         for seen in bound {
-            pods.bind(&seen.pod, &seen.state.uid, node);
+            pods.bind(&seen.pod, &seen.state.uid, &name);
         }
     }
     for finished in Finished::ALL {

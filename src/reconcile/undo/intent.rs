@@ -9,6 +9,7 @@ use crate::reconcile::records::{RecordId, Records};
 use crate::reconcile::saved::{SavedEntry, SavedReport, may_be_freed};
 use crate::reconcile::snapshot::Snapshot;
 use crate::record::{ObjectId, PoolObject, Reservation, decode};
+use crate::text::Text;
 
 /// What becomes of a record of the report.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,12 +121,12 @@ impl<'a> Intent<'a> {
         mut pools: Vec<PoolObject>,
         mut there: Vec<Reservation>,
     ) -> Records {
-        let mut keys: Vec<HashMap<Box<str>, Box<str>>> = Vec::new();
+        let mut keys: Vec<HashMap<Text, Box<str>>> = Vec::new();
         for pool in &pools {
             let entries = pool.entries.iter();
             keys.push(
                 entries
-                    .map(|entry| (entry.key.clone(), entry.raw.clone()))
+                    .map(|entry| (entry.key.clone(), entry.raw().into()))
                     .collect(),
             );
         }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, Write};
+use std::net::IpAddr;
 
 use comfy_table::{Table, presets};
 use serde::Serialize;
@@ -9,8 +10,10 @@ use serde_json::Value;
 
 use super::{Fate, Mode, SavedEntry, Undone};
 use crate::ip::IpRange;
+use crate::reconcile::ledger::Datastore;
 use crate::reconcile::report::{Format, escape};
 use crate::reconcile::{POOLS, RESERVATIONS};
+use crate::record::Pool;
 
 /// One record of the report.
 #[derive(Debug, Serialize)]
@@ -21,6 +24,9 @@ struct Row<'a> {
     name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     offset: Option<&'a str>,
+    /// The whole key, where the records are in etcd.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     address: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -69,9 +75,9 @@ impl Fate {
 }
 
 /// The address that an entry holds.
-fn address_of(saved: &SavedEntry) -> Option<String> {
+fn address_of(saved: &SavedEntry) -> Option<IpAddr> {
     let range: IpRange = saved.range.parse().ok()?;
-    Some(range.address_of_key(&saved.offset)?.to_string())
+    range.address_of_key(&saved.offset)
 }
 
 impl Undone<'_> {
@@ -116,16 +122,22 @@ impl Undone<'_> {
         for saved in &report.allocations {
             for name in &saved.reservations {
                 let address = address_of(saved);
+                let address = address.map(|it| it.to_string());
                 of_reservations.extend(address.map(|it| ((&*saved.namespace, &**name), it)));
             }
         }
         let entries = report.allocations.iter().zip(&self.intent.entries);
-        let entries = entries.map(|(saved, fate)| Row {
+        let key_of = |saved: &SavedEntry| {
+            let pool = Pool::new(saved.pool_id(), &saved.range, false);
+            report.datastore.key_of(&pool, address_of(saved)?)
+        };
+        let entries = entries.map(move |(saved, fate)| Row {
             kind: "Allocation",
             namespace: &saved.namespace,
             name: &saved.pool,
             offset: Some(&saved.offset),
-            address: address_of(saved),
+            key: key_of(saved),
+            address: address_of(saved).map(|address| address.to_string()),
             pod: saved.entry.get("podref").and_then(Value::as_str),
             result: fate.name(),
             reason: fate.reason(),
@@ -136,6 +148,7 @@ impl Undone<'_> {
             namespace: saved.id().0,
             name: saved.id().1,
             offset: None,
+            key: None,
             address: of_reservations.get(&saved.id()).cloned(),
             pod: saved.object.pointer("/spec/podref").and_then(Value::as_str),
             result: fate.name(),
@@ -200,6 +213,10 @@ impl Undone<'_> {
         {
             let (namespace, name) = (escape(row.namespace), escape(row.name));
             match row.offset {
+                _ if row.key.is_some() => {
+                    let key = row.key.unwrap_or_default();
+                    writeln!(out, "{}", escape(&key))?;
+                }
                 Some(offset) => writeln!(out, "{POOLS}/{namespace}/{name}/{}", escape(offset))?,
                 None => writeln!(out, "{RESERVATIONS}/{namespace}/{name}")?,
             }
@@ -225,11 +242,16 @@ impl Undone<'_> {
             );
         }
         if self.count(&[Fate::PutBack, Fate::Missing]) > 0 {
+            let job = match report.datastore {
+                Datastore::Kubernetes => "ip-reconciler",
+                Datastore::Etcd => "ip-reconciler-etcd",
+            };
+            let first = report.allocations.first();
+            let pool = first.map(|saved| Pool::new(saved.pool_id(), &saved.range, false));
             remarks.push(format!(
                 "the next run releases again what is still an orphan: suspend the CronJob (kubectl \
-                 patch cronjob -n kube-system ip-reconciler -p '{{\"spec\":{{\"suspend\":true}}}}'), or \
-                 annotate the pool with {}=false",
-                crate::pod::RECONCILE_KEY
+                 patch cronjob -n kube-system {job} -p '{{\"spec\":{{\"suspend\":true}}}}'), or {}",
+                report.datastore.exempt(pool.as_ref())
             ));
         }
         remarks

@@ -30,7 +30,7 @@ fn odd_pools_are_kept_with_their_problem() {
 
 #[test]
 fn a_uid_counts_only_for_the_container_it_was_written_for() {
-    let uid = |raw: &str| entry_owner(raw).unwrap().uid;
+    let uid = |raw: &str| entry_owner(raw).unwrap().2.map(Cow::into_owned);
     let own = r#"{"id":"c1","podref":"a/b","owner":{"id":"c1","poduid":"u1"}}"#;
     assert_eq!(uid(own).as_deref(), Some("u1"));
     // The Go program took the entry over and rewrote the id alone.

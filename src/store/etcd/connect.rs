@@ -2,112 +2,211 @@
 
 use std::error::Error as _;
 use std::fmt::Write as _;
-use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use etcd_client::{
-    Certificate, Client, ConnectOptions, GetOptions, GetResponse, Identity, KvClient, TlsOptions,
-    Txn, TxnResponse,
-};
+use etcd_client::{GetOptions, GetResponse, KvClient, Txn, TxnResponse};
 use tokio::time::Instant;
 
+use super::members::{GivenUp, Members};
 use crate::config::EtcdConfig;
+use crate::retry::{Patience, pauses};
 use crate::store::Error;
 
-/// How long to wait for a connection to one member before the next one is tried.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// `UNAVAILABLE`, `DEADLINE_EXCEEDED` and `RESOURCE_EXHAUSTED` of gRPC: may pass.
 const PASSING: [i32; 3] = [14, 4, 8];
+/// `CANCELLED`, `UNKNOWN` and `INTERNAL`: what it is called when no server has said it.
+const UNSAID: [i32; 3] = [1, 2, 13];
+/// `PERMISSION_DENIED` and `UNAUTHENTICATED`.
+const DENIED: [i32; 2] = [7, 16];
+/// `OUT_OF_RANGE`: of a revision that is gone, among others.
+const OUT_OF_RANGE: i32 = 11;
 
 /// etcd, for the calls of one command.
 #[derive(Clone)]
-pub(super) struct Connection {
-    kv: KvClient,
+pub(crate) struct Connection {
+    members: Arc<Members>,
     deadline: Instant,
 }
 
 /// Why a call failed.
-pub(super) struct Failure {
-    reason: String,
-    /// Whether it may succeed when it is asked again.
-    pub(super) is_passing: bool,
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// What was to be done.
+    action: String,
+    /// What each member that was asked had to say, in words.
+    pub(crate) reason: String,
+    /// Whether it may succeed when it is asked again. Whether a change was made is not known then.
+    pub(crate) is_passing: bool,
+    /// What kind of failure it is.
+    pub(crate) kind: Kind,
+}
+
+/// Failures that callers tell apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Nothing came in time.
+    NoAnswer,
+    /// The revision that was asked for has been compacted.
+    Compacted,
+    /// The user may not do it, or is not the one that it says.
+    Denied,
+    /// Any other.
+    Other,
 }
 
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
-        Self::Etcd(failure.reason)
+        let Failure { action, reason, .. } = failure;
+        Self::Etcd(format!("cannot {action} in etcd: {reason}"))
     }
 }
 
 impl Connection {
     /// Connects to whichever member answers.
-    pub(super) async fn new(config: &EtcdConfig, deadline: Instant) -> Result<Self, String> {
-        let names = config.endpoints.join(", ");
-        let endpoints: Vec<String> = config.endpoints.iter().map(|e| url(e, config)).collect();
-        let options = options(config)?;
-        let connecting = Client::connect(endpoints, Some(options));
-        match tokio::time::timeout_at(deadline, connecting).await {
-            Ok(Ok(client)) => Ok(Self {
-                kv: client.kv_client(),
-                deadline,
-            }),
-            Ok(Err(error)) => Err(format!("cannot connect to etcd {names}: {}", chain(&error))),
-            Err(_) => Err(format!("cannot connect to etcd {names}: no answer in time")),
-        }
+    pub(crate) async fn new(config: &EtcdConfig, deadline: Instant) -> Result<Self, String> {
+        let connection = Self {
+            members: Arc::new(Members::new(config)?),
+            deadline,
+        };
+        // Without a user nothing is sent before the first call.
+        let connected = connection.repeat("connect", async |_| Ok(())).await;
+        connected.map_err(|failure| format!("cannot connect to etcd: {}", failure.reason))?;
+        Ok(connection)
     }
 
     /// The same with another deadline.
-    pub(super) fn until(&self, deadline: Instant) -> Self {
+    pub(crate) fn until(&self, deadline: Instant) -> Self {
         Self {
             deadline,
             ..self.clone()
         }
     }
 
-    pub(super) fn deadline(&self) -> Instant {
+    pub(crate) fn deadline(&self) -> Instant {
         self.deadline
     }
 
-    pub(super) async fn get(
+    pub(crate) async fn get(
         &self,
         key: &str,
         options: Option<GetOptions>,
     ) -> Result<GetResponse, Failure> {
         let call = async |mut kv: KvClient| kv.get(key, options.clone()).await;
-        self.call("read", key, call).await
+        self.repeat(&format!("read {key:?}"), call).await
     }
 
-    /// One transaction; `object` is what it is about, for errors.
-    pub(super) async fn txn(&self, object: &str, txn: Txn) -> Result<TxnResponse, Failure> {
+    /// A transaction that changes nothing; `object` is what it is about, for errors.
+    pub(crate) async fn look(&self, object: &str, txn: Txn) -> Result<TxnResponse, Failure> {
         let call = async |mut kv: KvClient| kv.txn(txn.clone()).await;
-        self.call("change", object, call).await
+        self.repeat(&format!("read {object:?}"), call).await
     }
 
-    async fn call<T>(
+    /// A transaction that changes something: asked for once, because what it did if it failed only
+    /// another look shows.
+    pub(crate) async fn txn(&self, object: &str, txn: Txn) -> Result<TxnResponse, Failure> {
+        let call = async |mut kv: KvClient| kv.txn(txn.clone()).await;
+        self.once(&format!("change {object:?}"), &call).await
+    }
+
+    /// Asks a few times, each time another member.
+    async fn repeat<T>(
         &self,
-        verb: &str,
-        object: &str,
+        action: &str,
         call: impl AsyncFn(KvClient) -> Result<T, etcd_client::Error>,
     ) -> Result<T, Failure> {
-        let answer = tokio::time::timeout_at(self.deadline, call(self.kv.clone())).await;
-        let (reason, is_passing) = match answer {
+        let mut pauses = pauses(Patience::AFewTimes);
+        let members = self.members.count();
+        let mut said: Vec<String> = Vec::new();
+        let mut tried = 0_usize;
+        loop {
+            let failure = match self.once(action, &call).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failure,
+            };
+            said.push(failure.reason);
+            // One of each.
+            said.drain(..said.len().saturating_sub(members));
+            tried = tried.saturating_add(1);
+            let pause = if !failure.is_passing {
+                None
+            } else if tried.is_multiple_of(members) {
+                // A round of all members, and then a pause.
+                let pause = pauses.next();
+                pause.filter(|pause| Instant::now() + *pause < self.deadline)
+            } else {
+                Some(Duration::ZERO)
+            };
+            let Some(pause) = pause else {
+                return Err(Failure {
+                    reason: said.join("; "),
+                    ..failure
+                });
+            };
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Asks the member whose turn it is.
+    async fn once<T>(
+        &self,
+        action: &str,
+        call: &impl AsyncFn(KvClient) -> Result<T, etcd_client::Error>,
+    ) -> Result<T, Failure> {
+        let turn = self.members.turn();
+        let begun = Instant::now();
+        let until = self.members.patience(self.deadline);
+        let answer = async { call(self.members.client(turn).await?).await };
+        let (reason, is_passing, kind) = match tokio::time::timeout_at(until, answer).await {
             Ok(Ok(answer)) => return Ok(answer),
-            Ok(Err(error)) => (chain(&error), is_passing(&error)),
+            Ok(Err(error)) => (chain(&error), is_passing(&error), kind(&error)),
+            Err(_) if until < self.deadline => {
+                let reason = format!("no answer within {} ms", begun.elapsed().as_millis());
+                (reason, true, Kind::NoAnswer)
+            }
             Err(_) => (
                 "no answer in time (add_timeout or del_timeout)".to_owned(),
                 false,
+                Kind::NoAnswer,
             ),
         };
+        if kind == Kind::NoAnswer {
+            self.members.give_up(turn, GivenUp::NoAnswer);
+        } else if is_passing {
+            self.members.give_up(turn, GivenUp::Failed);
+        }
+        let name = self.members.name(turn);
         Err(Failure {
-            reason: format!("cannot {verb} {object:?} in etcd: {reason}"),
+            action: action.to_owned(),
+            reason: format!("{name}: {reason}"),
             is_passing,
+            kind,
         })
+    }
+}
+
+fn kind(error: &etcd_client::Error) -> Kind {
+    let etcd_client::Error::GRpcStatus(status) = error else {
+        return Kind::Other;
+    };
+    let code = i32::from(status.code());
+    if code == OUT_OF_RANGE && status.message().contains("compacted") {
+        Kind::Compacted
+    } else if DENIED.contains(&code) {
+        Kind::Denied
+    } else {
+        Kind::Other
     }
 }
 
 fn is_passing(error: &etcd_client::Error) -> bool {
     match error {
-        etcd_client::Error::GRpcStatus(status) => PASSING.contains(&i32::from(status.code())),
+        etcd_client::Error::GRpcStatus(status) => {
+            let code = i32::from(status.code());
+            // etcd has not said it: the connection has ended.
+            let is_unsaid = UNSAID.contains(&code) && status.source().is_some();
+            PASSING.contains(&code) || is_unsaid
+        }
         etcd_client::Error::TransportError(_) | etcd_client::Error::IoError(_) => true,
         _ => false,
     }
@@ -134,46 +233,4 @@ fn chain(error: &etcd_client::Error) -> String {
         behind = error.source();
     }
     text
-}
-
-/// With TLS where the endpoint or a certificate says so.
-fn url(endpoint: &str, config: &EtcdConfig) -> String {
-    if endpoint.contains("://") {
-        return endpoint.to_owned();
-    }
-    let scheme = if config.ca_cert_file.is_some() || config.cert_file.is_some() {
-        "https"
-    } else {
-        "http"
-    };
-    format!("{scheme}://{endpoint}")
-}
-
-fn options(config: &EtcdConfig) -> Result<ConnectOptions, String> {
-    let mut options = ConnectOptions::new()
-        .with_connect_timeout(CONNECT_TIMEOUT)
-        .with_require_leader(true);
-    if let Some((name, password)) = &config.user {
-        options = options.with_user(name, password);
-    }
-    let is_https = config.endpoints.iter().any(|e| e.starts_with("https://"));
-    if is_https || config.ca_cert_file.is_some() || config.cert_file.is_some() {
-        let mut tls = TlsOptions::new();
-        if let Some(path) = &config.ca_cert_file {
-            tls = tls.ca_certificate(Certificate::from_pem(read("etcd_ca_cert_file", path)?));
-        } else {
-            tls = tls.with_native_roots();
-        }
-        if let (Some(cert), Some(key)) = (&config.cert_file, &config.key_file) {
-            let cert = read("etcd_cert_file", cert)?;
-            tls = tls.identity(Identity::from_pem(cert, read("etcd_key_file", key)?));
-        }
-        options = options.with_tls(tls);
-    }
-    Ok(options)
-}
-
-fn read(setting: &str, path: &Path) -> Result<Vec<u8>, String> {
-    let read = std::fs::read(path);
-    read.map_err(|error| format!("cannot read {setting} {}: {error}", path.display()))
 }

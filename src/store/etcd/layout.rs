@@ -6,6 +6,9 @@
 //! | `ranges/NETWORK/RANGE/ADDRESS` | one that is unique in its range only |
 //! | `containers/CONTAINER/INTERFACE/…` | where an address of a container's interface is recorded |
 //! | `pods/NAMESPACE/NAME/INTERFACE/…` | the same for a pod's |
+//! | `annotations/networks/NETWORK/RANGE/NAME` | what the reconciler remembers of a range, or is told of it |
+//! | `annotations/ranges/NETWORK/RANGE/NAME` | the same for the addresses that are unique in it only |
+//! | `annotations/cluster` | the cluster whose reconciler frees addresses |
 //!
 //! `NETWORK` is `network_name`, or `-`; `RANGE` is written as in the name of a Kubernetes pool;
 //! `ADDRESS` is 32 hexadecimal digits, IPv4 as IPv4-mapped, so that keys sort as addresses do. `…` is
@@ -88,6 +91,54 @@ impl Key {
         Self::parse(text.strip_prefix(ROOT)?)
     }
 }
+
+/// Something that is noted of a range's addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Annotation {
+    pub(crate) network: String,
+    /// The range's name.
+    pub(crate) range: String,
+    /// Whether it is about the addresses that are unique in the range only.
+    pub(crate) in_range_only: bool,
+    /// What is noted.
+    pub(crate) name: String,
+}
+
+/// What the keys of annotations begin with.
+pub(crate) const ANNOTATIONS: &str = "/whereabouts/v1/annotations/";
+
+/// Has the uid of the namespace `kube-system` of the cluster whose reconciler frees addresses.
+pub(crate) const CLUSTER: &str = "/whereabouts/v1/annotations/cluster";
+
+impl Annotation {
+    /// As it is in etcd.
+    pub(crate) fn text(&self) -> String {
+        let kind = if self.in_range_only {
+            "ranges"
+        } else {
+            "networks"
+        };
+        let [network, range, name] = [&self.network, &self.range, &self.name].map(|it| part(it));
+        format!("{ANNOTATIONS}{kind}/{network}/{range}/{name}")
+    }
+
+    /// Reads a key of an annotation as it is in etcd.
+    pub(crate) fn read(text: &str) -> Option<Self> {
+        let parts: Vec<&str> = text.strip_prefix(ANNOTATIONS)?.split('/').collect();
+        let [kind @ ("networks" | "ranges"), network, range, name] = parts.as_slice() else {
+            return None;
+        };
+        Some(Self {
+            network: plain(network)?,
+            range: plain(range)?,
+            in_range_only: *kind == "ranges",
+            name: plain(name)?,
+        })
+    }
+}
+
+/// What the keys of all addresses begin with that are unique in their network, or in their range.
+pub(crate) const ADDRESSES: [&str; 2] = ["/whereabouts/v1/networks/", "/whereabouts/v1/ranges/"];
 
 /// Whose an address is. What else a value has is left to its writer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -288,6 +339,26 @@ mod tests {
             serde_json::from_str::<Record>(&whole.value()).unwrap(),
             whole
         );
+    }
+
+    #[test]
+    fn annotations_are_what_is_documented() {
+        let text = "/whereabouts/v1/annotations/networks/-/10.0.0.0-24/first-seen";
+        let annotation = Annotation {
+            network: String::new(),
+            range: "10.0.0.0-24".to_owned(),
+            in_range_only: false,
+            name: "first-seen".to_owned(),
+        };
+        assert_eq!(annotation.text(), text);
+        assert_eq!(Annotation::read(text), Some(annotation));
+        for text in [
+            "/whereabouts/v1/annotations/pods/-/10.0.0.0-24/first-seen",
+            "/whereabouts/v1/annotations/networks/-/first-seen",
+            CLUSTER,
+        ] {
+            assert_eq!(Annotation::read(text), None, "{text}");
+        }
     }
 
     proptest! {

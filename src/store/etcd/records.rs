@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use etcd_client::{Compare, CompareOp, GetOptions, KeyValue, Txn, TxnOp, TxnOpResponse};
+use etcd_client::{
+    Compare, CompareOp, GetOptions, KeyValue, ResponseHeader, Txn, TxnOp, TxnOpResponse,
+};
 
 use super::blocks::Block;
 use super::connect::{Connection, Failure};
-use super::layout::{Key, Record, led_to};
+use super::layout::{Key, Record, led_to, pod_prefix};
 use crate::store::{Overlap, Range};
 
 /// How many keys are read at once.
@@ -37,19 +39,27 @@ fn held(key: Key, kv: &KeyValue) -> Option<Held> {
     }
 }
 
+/// What index keys with a prefix lead to.
+pub(super) struct Look {
+    pub(super) found: Vec<Held>,
+    /// Up to which revision of etcd the index was read.
+    pub(super) revision: i64,
+}
+
 /// The records that index keys with this prefix lead to.
-pub(super) async fn behind(store: &Connection, prefix: &str) -> Result<Vec<Held>, Failure> {
+pub(super) async fn behind(store: &Connection, prefix: &str) -> Result<Look, Failure> {
     let options = GetOptions::new().with_prefix().with_keys_only();
     let index = store.get(prefix, Some(options)).await?;
-    let mut all = Vec::new();
+    let revision = index.header().map_or(0, ResponseHeader::revision);
+    let mut found = Vec::new();
     for kv in index.kvs() {
         let Some(key) = kv.key_str().ok().and_then(|text| led_to(prefix, text)) else {
             continue;
         };
-        let found = store.get(&key.text(), None).await?;
-        all.extend(found.kvs().first().and_then(|kv| held(key, kv)));
+        let read = store.get(&key.text(), None).await?;
+        found.extend(read.kvs().first().and_then(|kv| held(key, kv)));
     }
-    Ok(all)
+    Ok(Look { found, revision })
 }
 
 /// The keys under which an address of the range may be recorded: that of the network, and that of the
@@ -70,17 +80,23 @@ pub(super) fn place(range: &Range<'_>, address: IpAddr) -> Key {
     }
 }
 
-/// Records an address that nobody has; `false` when somebody has it.
+/// Records an address that nobody has; `false` when somebody has it, or the pod's interface was given
+/// anything after that revision. That keeps a claim whose answer was lost, and that etcd carries out
+/// late, from giving a second one.
 pub(super) async fn create(
     store: &Connection,
     range: &Range<'_>,
-    address: IpAddr,
-    record: &Record,
+    (address, record): (IpAddr, &Record),
+    looked: i64,
 ) -> Result<bool, Failure> {
+    let pod = pod_prefix(&record.podref, &record.ifname);
+    let later = looked.saturating_add(1);
+    let mut guards = vec![Compare::mod_revision(pod, CompareOp::Less, later).with_prefix()];
     let free =
         places(range, address).map(|key| Compare::create_revision(key.text(), CompareOp::Equal, 0));
+    guards.extend(free);
     let key = place(range, address);
-    let txn = Txn::new().when(free).and_then(puts(&key, record));
+    let txn = Txn::new().when(guards).and_then(puts(&key, record));
     Ok(store.txn(&key.text(), txn).await?.succeeded())
 }
 
@@ -149,7 +165,7 @@ pub(super) async fn count(
         })
     });
     let txn = Txn::new().and_then(counts.collect::<Vec<_>>());
-    let answer = store.txn("addresses", txn).await?;
+    let answer = store.look("addresses", txn).await?;
     let counts = answer
         .op_responses()
         .into_iter()

@@ -11,10 +11,11 @@ use serde_json::{Value, json};
 use crate::allocate::Window;
 use crate::record::{Entry, PoolObject};
 use crate::store::Attachment;
+use crate::text::Uid;
 
 /// A text of an entry, in its own words; empty where there is none.
 pub(super) fn text_of(entry: &Entry, pointer: &str) -> String {
-    let entry: Value = serde_json::from_str(&entry.raw).unwrap_or_default();
+    let entry: Value = serde_json::from_str(&entry.raw()).unwrap_or_default();
     let text = entry.pointer(pointer).and_then(Value::as_str);
     text.unwrap_or_default().to_owned()
 }
@@ -22,7 +23,7 @@ pub(super) fn text_of(entry: &Entry, pointer: &str) -> String {
 /// Whether an entry is that of a container's interface; entries of old versions name none.
 pub(super) fn is_of(entry: &Entry, container: &str, interface: &str) -> bool {
     // Most entries are others': those are not parsed.
-    fits(entry, interface) && entry.raw.contains(container) && text_of(entry, "/id") == container
+    fits(entry, interface) && entry.words.may_name(container) && text_of(entry, "/id") == container
 }
 
 /// The Go program wrote no interface until 2024: such an entry is the pod's only one here.
@@ -44,7 +45,7 @@ pub(super) fn is_for(entry: &Entry, podref: &str) -> bool {
 pub(super) fn recorded(found: Option<&PoolObject>, attachment: &Attachment) -> BTreeSet<Box<str>> {
     let entries = found.into_iter().flat_map(|found| &found.entries);
     let of_pod = entries.filter(|entry| is_for(entry, &attachment.podref));
-    of_pod.map(|entry| entry.raw.clone()).collect()
+    of_pod.map(|entry| entry.raw().into()).collect()
 }
 
 /// The lowest entry that this attachment has already, from this call's container or one before it.
@@ -76,8 +77,8 @@ fn may_take_over(entry: &Entry, attachment: &Attachment) -> bool {
     if is_of(entry, &attachment.container, &attachment.interface) {
         return true;
     }
-    let same_uid = match (&entry.owner.uid, &attachment.pod_uid) {
-        (Some(recorded), Some(ours)) => **recorded == **ours,
+    let same_uid = match (&entry.uid, &attachment.pod_uid) {
+        (Some(recorded), Some(ours)) => *recorded == Uid::from(&**ours),
         _ => true,
     };
     let node = text_of(entry, "/owner/nodename");

@@ -82,7 +82,7 @@ impl Kubernetes {
         let test = |path: PointerBuf, value| PatchOperation::Test(TestOperation { path, value });
         let at = |key: &str| PointerBuf::from_tokens(["spec", "allocations", key]);
         let judged = |entry: &Entry| {
-            serde_json::from_str::<Value>(&entry.raw).map_err(|error| call.unreadable(error))
+            serde_json::from_str::<Value>(&entry.raw()).map_err(|error| call.unreadable(error))
         };
         let range = PointerBuf::from_tokens(["spec", "range"]);
         let mut operations = vec![

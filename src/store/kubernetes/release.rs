@@ -93,14 +93,14 @@ pub(super) async fn collect(
         let is_garbage =
             entry.owner.node.as_deref() == Some(*node) && !id.is_empty() && !valid.contains(&id);
         if is_garbage && !is_claimed_elsewhere(store, range, network, entry).await? {
-            doomed.insert((entry.key.clone(), entry.raw.clone()));
+            doomed.insert((entry.key.clone(), entry.raw().into_owned()));
         }
     }
     if doomed.is_empty() {
         return Ok(());
     }
     // Only what was looked at: a container may have come meanwhile.
-    let is_doomed = |entry: &Entry| doomed.contains(&(entry.key.clone(), entry.raw.clone()));
+    let is_doomed = |entry: &Entry| doomed.contains(&(entry.key.clone(), entry.raw().into_owned()));
     take_out(store, range, is_doomed).await.map(drop)
 }
 

@@ -49,7 +49,7 @@ pub(super) async fn settle(
         check_range(&found.pool, range)?;
         let own = own_entry(&found, window, attachment, avoid, &lost);
         // What was recorded by another process for this call was not held before.
-        let was_held = own.is_some_and(|(entry, _)| before.contains(&entry.raw));
+        let was_held = own.is_some_and(|(entry, _)| before.contains(&*entry.raw()));
         let attempt = if let Some((entry, address)) = own {
             refuse_later(entry, address, attachment, before)?;
             take_over(store, range, &found.pool, entry, address, attachment).await?
@@ -79,8 +79,8 @@ fn refuse_later(
     attachment: &Attachment,
     before: &BTreeSet<Box<str>>,
 ) -> Result<(), Error> {
-    let is_later =
-        !before.contains(&entry.raw) && !is_of(entry, &attachment.container, &attachment.interface);
+    let is_later = !before.contains(&*entry.raw())
+        && !is_of(entry, &attachment.container, &attachment.interface);
     if is_later {
         return Err(Error::Mismatch(format!(
             "{} has got {address} for another container since this call began",
@@ -133,7 +133,7 @@ async fn take_over(
         }
     }
     let new = entry_of(attachment);
-    if serde_json::from_str::<Value>(&entry.raw).is_ok_and(|old| old == new) {
+    if serde_json::from_str::<Value>(&entry.raw()).is_ok_and(|old| old == new) {
         return Ok(Attempt::Done(address));
     }
     match store.change(pool, Change::Replace(entry, new)).await {

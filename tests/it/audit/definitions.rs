@@ -8,7 +8,7 @@ const DEFINITIONS: &str =
 const CRON_JOBS: &str = "/apis/batch/v1/namespaces/kube-system/cronjobs";
 
 /// A control plane that knows the resource of Multus.
-async fn with_multus() -> Cluster {
+pub(crate) async fn with_multus() -> Cluster {
     let cluster = Cluster::separate(&Options::default()).await;
     let schema = json!({"type": "object", "properties": {"spec": {"type": "object",
         "properties": {"config": {"type": "string"}}}}});
@@ -34,7 +34,7 @@ async fn with_multus() -> Cluster {
     cluster
 }
 
-async fn define(cluster: &Cluster, name: &str, ipam: &Value) {
+pub(crate) async fn define(cluster: &Cluster, name: &str, ipam: &Value) {
     let config = json!({"cniVersion": "1.0.0", "name": name, "type": "macvlan", "ipam": ipam});
     let object = json!({"apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition",
         "metadata": {"name": name}, "spec": {"config": config.to_string()}});

@@ -31,6 +31,15 @@ impl Network {
         Network(json!({"cniVersion": "1.1.0", "name": "lan", "type": "macvlan", "ipam": ipam}))
     }
 
+    /// A network whose records are in the etcd of these endpoints.
+    #[cfg(feature = "etcd")]
+    pub(super) fn at_etcd(endpoints: &str, mut ipam: Value) -> Network {
+        ipam["type"] = json!("whereabouts");
+        ipam["datastore"] = json!("etcd");
+        ipam["etcd_host"] = json!(endpoints);
+        Network(json!({"cniVersion": "1.1.0", "name": "lan", "type": "macvlan", "ipam": ipam}))
+    }
+
     /// A network with exactly this configuration.
     pub(super) fn of(config: Value) -> Network {
         Network(config)

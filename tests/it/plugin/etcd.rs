@@ -1,9 +1,12 @@
 //! The plugin with its records in etcd, without Kubernetes.
 
+mod faults;
+mod late;
+mod members;
 mod readme;
 mod secrets;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use etcd_client::{PutOptions, Txn, TxnOp};
@@ -14,10 +17,28 @@ use crate::support::etcd::Etcd;
 use crate::support::run::Outcome;
 
 fn network(etcd: &Etcd, range: &str) -> Network {
-    Network::of(
-        json!({"cniVersion": "1.1.0", "name": "lan", "type": "macvlan", "ipam": {
-        "type": "whereabouts", "datastore": "etcd", "etcd_host": etcd.host(), "range": range}}),
-    )
+    at(&etcd.host(), range)
+}
+
+/// A network whose records are in the etcd of these endpoints.
+fn at(endpoints: &str, range: &str) -> Network {
+    Network::at_etcd(endpoints, json!({ "range": range }))
+}
+
+/// The containers of all addresses of `10.0.0.0/24` that are recorded, by the last part of the address.
+async fn owners(etcd: &Etcd) -> BTreeMap<u8, String> {
+    let all = etcd.all().await;
+    let recorded = all.iter().filter(|(_, value)| !value.is_empty());
+    let owners: BTreeMap<u8, String> = recorded
+        .map(|(key, value)| {
+            let record: Value = serde_json::from_str(value).unwrap();
+            let last = u8::from_str_radix(&key[key.len() - 2..], 16).unwrap();
+            (last, record["container"].as_str().unwrap().to_owned())
+        })
+        .collect();
+    // Each address has its own key, and one by its container, and one by its pod.
+    assert_eq!(all.len(), 3 * owners.len(), "{all:#?}");
+    owners
 }
 
 async fn add(network: &Network, pod: &str) -> Value {

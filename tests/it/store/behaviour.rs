@@ -1,16 +1,27 @@
 //! The behaviours, written against the trait alone.
 
+mod owners;
+mod windows;
+
+pub(super) use owners::*;
+pub(super) use windows::*;
+
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use whereabouts::cni::Version;
 use whereabouts::config::{IpamConfig, RangeConfig};
 use whereabouts::store::{Attachment, Error, Garbage, Overlap, Range, Store};
 
 fn config(range: &str) -> RangeConfig {
-    let network = json!({"name": "n", "ipam": {"type": "whereabouts", "range": range,
-        "kubernetes": {"kubeconfig": "/k"}}});
+    config_of(json!({ "range": range }))
+}
+
+fn config_of(mut ipam: Value) -> RangeConfig {
+    ipam["type"] = json!("whereabouts");
+    ipam["kubernetes"] = json!({"kubeconfig": "/k"});
+    let network = json!({"name": "n", "ipam": ipam});
     let bytes = network.to_string().into_bytes();
     let loaded = IpamConfig::load(&bytes, "", Version::V1_0_0, &|_| Ok(None));
     loaded.unwrap().0.ranges.remove(0)
@@ -100,7 +111,7 @@ pub(super) async fn an_address_is_checked_against_its_owner(store: &impl Store) 
     }
 }
 
-pub(super) async fn overlapping_ranges_share_addresses_or_not(store: &impl Store) {
+pub(super) async fn overlapping_ranges_share_no_address(store: &impl Store) {
     let (wide, narrow) = (config("10.0.0.0/16"), config("10.0.0.0/24"));
     assert_eq!(
         acquire(store, &range(&wide), "c1", "web-1").await,
@@ -119,6 +130,19 @@ pub(super) async fn overlapping_ranges_share_addresses_or_not(store: &impl Store
         .acquire(&range(&narrow), &second, &BTreeSet::new())
         .await;
     assert_eq!(given.unwrap().address, address("10.0.0.3"));
+}
+
+/// What another range has protected is given by one that is not: as in the Go program.
+pub(super) async fn overlapping_ranges_share_addresses_where_that_is_ignored(store: &impl Store) {
+    let (wide, narrow) = (config("10.0.0.0/16"), config("10.0.0.0/24"));
+    assert_eq!(
+        acquire(store, &range(&wide), "c1", "web-1").await,
+        "10.0.0.1"
+    );
+    assert_eq!(
+        acquire(store, &range(&narrow), "c2", "web-2").await,
+        "10.0.0.2"
+    );
     let alone = Range {
         overlap: Overlap::Ignored,
         ..range(&narrow)

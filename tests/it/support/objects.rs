@@ -5,6 +5,7 @@ mod pod;
 mod records;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use futures::StreamExt;
 use http::{Method, Request};
@@ -47,6 +48,31 @@ pub(crate) async fn entries(
     let path = format!("{GROUP}/namespaces/{namespace}/ippools/{pool}");
     let mut pool = send(client, Method::GET, &path, None).await.unwrap();
     serde_json::from_value(pool["spec"]["allocations"].take()).unwrap_or_default()
+}
+
+/// The allocations of all pools, by their address.
+pub(crate) async fn all_entries(client: &Client) -> Vec<(IpAddr, Value)> {
+    let path = format!("{GROUP}/ippools");
+    let list = send(client, Method::GET, &path, None).await.unwrap();
+    let mut all = Vec::new();
+    for pool in list["items"].as_array().unwrap() {
+        let range = pool["spec"]["range"].as_str().unwrap();
+        let first: IpAddr = range.split('/').next().unwrap().parse().unwrap();
+        let entries: BTreeMap<String, Value> =
+            serde_json::from_value(pool["spec"]["allocations"].clone()).unwrap_or_default();
+        for (offset, entry) in entries {
+            let offset: u128 = offset.parse().unwrap();
+            let address = match first {
+                IpAddr::V4(v4) => {
+                    let offset = u32::try_from(offset).unwrap();
+                    IpAddr::V4(Ipv4Addr::from_bits(v4.to_bits() + offset))
+                }
+                IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() + offset)),
+            };
+            all.push((address, entry));
+        }
+    }
+    all
 }
 
 /// All overlapping-range reservations, as `namespace/name`.

@@ -131,6 +131,12 @@ impl Running {
             .status();
     }
 
+    /// Whether it has ended.
+    #[cfg(feature = "etcd")]
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// Waits for the end of the program, in a way that lets the proxy of the same test work.
     pub(crate) async fn wait(mut self) -> Outcome {
         let status = loop {

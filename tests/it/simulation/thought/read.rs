@@ -109,7 +109,7 @@ impl Thought {
         self.beside()?;
         for node in nodes.not_ready() {
             for seen in self.whole(|pod| *node == node_name(pod.node)) {
-                pods.bind(&seen.pod, &seen.state.uid, node);
+                pods.bind(&seen.pod, &seen.state.uid, &node.into());
             }
         }
         for finished in Finished::ALL {

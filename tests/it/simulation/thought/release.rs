@@ -82,7 +82,7 @@ impl Thought {
         self.beside()?;
         let entry = &snapshot.records.entries[index];
         let offset: usize = entry.key.parse().unwrap();
-        let judged: Value = serde_json::from_str(&entry.raw).unwrap();
+        let judged: Value = serde_json::from_str(&entry.raw()).unwrap();
         Ok(match self.desk.entries.get(&offset) {
             None => Outcome::AlreadyGone,
             Some(now) if *now != judged => Outcome::Changed,
@@ -132,7 +132,9 @@ impl Thought {
             .map(|it| it.version.to_string());
         Ok(match version {
             None => Outcome::AlreadyGone,
-            Some(version) if *version != *reservation.resource_version => Outcome::Changed,
+            Some(version) if *version != *reservation.resource_version.to_string() => {
+                Outcome::Changed
+            }
             Some(_) => {
                 let claim = self.desk.claims.remove(&offset).unwrap();
                 let back = self.desk.entries.get(&offset);
