@@ -22,7 +22,7 @@ use crate::reconcile::records::Records;
 use crate::reconcile::{NODES, PODS, POOLS, RESERVATIONS};
 use crate::record::decode::{self, SeenPod};
 use crate::record::evidence::{self, Evidence};
-use crate::record::{ObjectId, PoolObject, Reservation};
+use crate::record::{ObjectId, Pool, PoolObject, Reservation};
 use crate::text::{Text, Texts};
 
 /// Pools are big objects: a page of them is bounded by their size, not by their number.
@@ -299,12 +299,11 @@ pub async fn read_pool(client: &Client, pool: &ObjectId) -> Result<Option<PoolOb
     get_pool(client, pool, &GetParams::default()).await
 }
 
-/// The same from the server's cache, which costs a fifth: as it is, or was a moment ago.
-pub async fn glance_at_pool(
-    client: &Client,
-    pool: &ObjectId,
-) -> Result<Option<PoolObject>, CallError> {
-    get_pool(client, pool, &GetParams::any()).await
+/// The same from the server's cache, which costs a fifth: as it is, or has been at some time since it
+/// was `seen`, but not as it was before.
+pub async fn glance_at_pool(client: &Client, seen: &Pool) -> Result<Option<PoolObject>, CallError> {
+    let params = GetParams::at(&seen.resource_version);
+    get_pool(client, &seen.id, &params).await
 }
 
 async fn get_pool(

@@ -307,6 +307,21 @@ impl Kubernetes {
         self.list_names(network, &all).await
     }
 
+    /// The same without what this attachment may have claimed before, and not from a cache.
+    pub(super) async fn claims_of_others(
+        &self,
+        network: &str,
+        attachment: &Attachment,
+    ) -> Result<Vec<IpAddr>, CallError> {
+        let all = self.list_claims(&ListParams::default()).await?.into_iter();
+        let others = all
+            .map(|item| self.claim_of(item))
+            .filter(|claim| !claim.is_of(attachment) || claim.may_run_elsewhere(attachment));
+        let others: Vec<Claim> = others.collect();
+        let names = others.iter().map(|claim| &*claim.id.name);
+        Ok(names.flat_map(|name| addresses(name, network)).collect())
+    }
+
     /// The addresses that were claimed for a pool a moment ago.
     pub(super) async fn recent_claims(
         &self,
@@ -389,15 +404,18 @@ impl Kubernetes {
         Ok(list.items.unwrap_or_default())
     }
 
+    fn claim_of(&self, item: OverlappingRangeIPReservation) -> Claim {
+        let id = self.id(item.metadata.name.clone().unwrap_or_default());
+        Claim::of(item, id)
+    }
+
     /// The claims made for a container.
     pub(super) async fn claims_of(&self, container: &str) -> Result<Vec<Claim>, CallError> {
         let params =
             ListParams::default().labels(&format!("{CONTAINER_LABEL}={}", label(container)));
-        let claims = self.list_claims(&params).await?.into_iter().map(|item| {
-            let id = self.id(item.metadata.name.clone().unwrap_or_default());
-            Claim::of(item, id)
-        });
+        let claims = self.list_claims(&params).await?.into_iter();
         Ok(claims
+            .map(|item| self.claim_of(item))
             .filter(|claim| claim.container.as_deref() == Some(container))
             .collect())
     }

@@ -31,12 +31,13 @@ impl Kubernetes {
         read_pool(&self.client, id).await
     }
 
-    /// The same from the server's cache, for whoever waits for a change: it may not be there yet.
+    /// The same from the server's cache, for whoever waits for a change since it was `seen`: it may
+    /// not be there yet.
     pub(super) async fn glance_at_pool(
         &self,
-        id: &ObjectId,
+        seen: &Pool,
     ) -> Result<Option<PoolObject>, CallError> {
-        glance_at_pool(&self.client, id).await
+        glance_at_pool(&self.client, seen).await
     }
 
     /// Creates an empty pool; one that is there already is as good.

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::claims::Claimed;
 use super::own::is_of;
 use super::{Kubernetes, label};
-use crate::record::{ObjectId, PoolObject};
+use crate::record::{ObjectId, Pool, PoolObject};
 use crate::retry;
 use crate::store::{Attachment, Range};
 
@@ -47,14 +47,17 @@ pub(super) enum Waited {
 /// Waits until what is known to be claimed `before` is recorded, or that takes too long, or another
 /// node has recorded what is `mine`; and the pool as it was seen last.
 ///
+/// The looks are at the server's cache. It is not older than the pool as it was `seen`, which did not
+/// record what is mine: so what is recorded there was recorded for this call, and not for one before it.
 /// Whoever cannot be waited for is not: the patch tells what is wrong.
 pub(super) async fn wait(
     store: &Kubernetes,
     range: &Range<'_>,
-    pool: &ObjectId,
+    seen: &Pool,
     mine: Mine<'_>,
     mut before: BTreeSet<IpAddr>,
 ) -> (Waited, Option<PoolObject>) {
+    let pool = &seen.id;
     let patience = |before: &BTreeSet<IpAddr>| {
         let (patience, each) = PATIENCE;
         let others = u32::try_from(before.len()).unwrap_or(u32::MAX);
@@ -66,7 +69,7 @@ pub(super) async fn wait(
         // Most are recorded after that, and need not know who else waits.
         tokio::time::sleep(pause.saturating_add(retry::random_within(pause))).await;
         pause = (pause.saturating_mul(3) / 2).min(longest);
-        let Ok(Some(now)) = store.glance_at_pool(pool).await else {
+        let Ok(Some(now)) = store.glance_at_pool(seen).await else {
             return (Waited::Not(Vec::new()), None);
         };
         if is_recorded(&now, mine.address, mine.attachment) {

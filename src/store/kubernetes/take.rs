@@ -32,32 +32,58 @@ pub(super) struct Crowd {
     conflicts: usize,
     /// What they have claimed a moment ago, and the pool does not record yet.
     before: BTreeSet<IpAddr>,
-    /// At which address one was quicker last.
-    lost: Option<IpAddr>,
+    /// At which addresses one was quicker.
+    lost: BTreeSet<IpAddr>,
     /// What is claimed in the network, if that was looked at.
     claimed: Vec<IpAddr>,
 }
 
 impl Crowd {
-    /// Another one was quicker who wants an address of the same pool, or is expected to be.
-    async fn part(
-        &mut self,
-        store: &Kubernetes,
-        range: &Range<'_>,
-        found: &PoolObject,
-    ) -> Result<(), Error> {
+    /// Another one was quicker who wants an address of the same pool, or is expected to be. Who else
+    /// there is only helps to choose: if it cannot be read, nobody is known.
+    async fn part(&mut self, store: &Kubernetes, range: &Range<'_>, found: &PoolObject) {
         self.conflicts = self.conflicts.saturating_add(1);
         if range.overlap == Overlap::Protected {
             let pool = &found.pool.id;
-            let recent = store.recent_claims(range.network, pool).await?;
-            self.before = queue::unrecorded(&recent, found);
+            let recent = store.recent_claims(range.network, pool).await;
+            self.before = queue::unrecorded(&recent.unwrap_or_default(), found);
         }
-        Ok(())
     }
 
     /// Another one has had an address for long: looks which others are taken.
     async fn step_over(&mut self, store: &Kubernetes, range: &Range<'_>) -> Result<(), Error> {
         self.claimed = store.claims_in(range.network).await?;
+        Ok(())
+    }
+
+    /// Whether it leaves fewer addresses than the pool does.
+    fn excludes_any(&self) -> bool {
+        let Self {
+            conflicts: _,
+            before,
+            lost,
+            claimed,
+        } = self;
+        !(before.is_empty() && lost.is_empty() && claimed.is_empty())
+    }
+
+    /// Looks what is claimed by others now, and forgets the rest: before a range is called full, which
+    /// neither a cache may say nor what was so a while ago.
+    async fn look(
+        &mut self,
+        store: &Kubernetes,
+        range: &Range<'_>,
+        attachment: &Attachment,
+    ) -> Result<(), Error> {
+        let mut claimed = Vec::new();
+        if range.overlap == Overlap::Protected {
+            claimed = store.claims_of_others(range.network, attachment).await?;
+        }
+        *self = Self {
+            conflicts: self.conflicts,
+            claimed,
+            ..Self::default()
+        };
         Ok(())
     }
 }
@@ -87,7 +113,7 @@ fn choose(
     let taken: BTreeSet<IpAddr> = recorded
         .chain(avoid.iter().copied())
         .chain(crowd.before.iter().copied())
-        .chain(crowd.lost)
+        .chain(crowd.lost.iter().copied())
         .chain(crowd.claimed.iter().copied())
         .collect();
     let contended = crowd.conflicts.saturating_sub(1);
@@ -116,11 +142,14 @@ pub(super) async fn take(
     let pool = &found.pool;
     let is_protected = range.overlap == Overlap::Protected;
     if is_protected && crowd.conflicts == 0 && store.is_crowded(&pool.id) {
-        crowd.part(store, range, found).await?;
-        // Nobody is there after all; or nothing is left, which is not for a list from a cache to say.
-        if crowd.before.is_empty() || choose(window, found, avoid, crowd).is_err() {
-            *crowd = Crowd::default();
+        crowd.part(store, range, found).await;
+        // Nobody is there after all.
+        if crowd.before.is_empty() {
+            crowd.conflicts = 0;
         }
+    }
+    if crowd.excludes_any() && choose(window, found, avoid, crowd).is_err() {
+        crowd.look(store, range, attachment).await?;
     }
     for round in 0..CLAIMS_PER_LOOK {
         let address = match choose(window, found, avoid, crowd) {
@@ -135,10 +164,10 @@ pub(super) async fn take(
                     Ok(claim) => Some(claim),
                     Err(Holder { text, is_recent }) => {
                         tracing::debug!(%address, holder = text, "Not claimed");
-                        crowd.lost = Some(address);
+                        crowd.lost.insert(address);
                         if is_recent {
                             store.note_crowd(&pool.id);
-                            crowd.part(store, range, found).await?;
+                            crowd.part(store, range, found).await;
                         } else {
                             crowd.step_over(store, range).await?;
                         }
@@ -155,17 +184,15 @@ pub(super) async fn take(
                     attachment,
                 };
                 let before = crowd.before.clone();
-                queue::wait(store, range, &found.pool.id, mine, before)
-                    .await
-                    .0
+                queue::wait(store, range, &found.pool, mine, before).await.0
             }
             _ => Waited::Not(Vec::new()),
         };
         let claimed = (address, claim, waited);
         let attempt = write(store, range, &found.pool, claimed, attachment, turn).await?;
         if let Attempt::Lost(address, _) = attempt {
-            crowd.lost = Some(address);
-            crowd.part(store, range, found).await?;
+            crowd.lost.insert(address);
+            crowd.part(store, range, found).await;
         }
         return Ok(attempt);
     }
@@ -296,7 +323,7 @@ async fn record(
         tokio::time::sleep(retry::crowd_pause(conflicts)).await;
         conflicts = conflicts.saturating_add(1);
         if range.overlap == Overlap::Protected {
-            match queue::wait(store, range, &pool.id, mine, BTreeSet::new())
+            match queue::wait(store, range, &now.pool, mine, BTreeSet::new())
                 .await
                 .0
             {
