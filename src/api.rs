@@ -49,5 +49,8 @@ pub const CONTAINER_LABEL: &str = "whereabouts.cni.cncf.io/container";
 pub const POD_UID_LABEL: &str = "whereabouts.cni.cncf.io/pod-uid";
 /// The label that says in which CNI network it was made, for GC: networks can share a range.
 pub const NETWORK_LABEL: &str = "whereabouts.cni.cncf.io/network";
+/// On a reservation, when it was claimed, in seconds since the epoch and rounded: what is recent can be
+/// listed without the rest.
+pub const CLAIMED_LABEL: &str = "whereabouts.cni.cncf.io/claimed";
 /// The longest value of a label, in characters (Kubernetes, Labels and Selectors).
 pub const MAX_LABEL: usize = 63;

@@ -11,6 +11,7 @@ use crate::burst::{self, Burst};
 use crate::options::Options;
 use crate::process::{Cost, run};
 use crate::reconcile::Bench;
+use crate::server::Counters;
 use crate::table::{Cell, Table, median, percentile};
 
 /// Calls of one program that are made one after the other, per round.
@@ -141,28 +142,46 @@ pub(crate) async fn measure_alone(options: &Options) -> Table {
 
 /// Measures bursts.
 pub(crate) async fn measure_bursts(options: &Options) -> Table {
-    let columns = [
-        "calls", "at once", "nodes", "program", "calls/s", "p50 s", "p99 s", "highest",
-    ];
-    let mut table = Table::new("A burst of ADD into an empty pool", &columns);
+    let mut table = burst::table();
     let bench = Bench::start().await;
     let mut number = 0;
     for calls in &options.calls {
         for nodes in &options.nodes {
-            for (name, program) in programs(options) {
-                let network = Network::new(&bench, number, 0).await;
-                number += 1;
-                let burst = Burst {
-                    calls: *calls,
-                    nodes: *nodes,
-                    at_once: options.at_once,
-                };
-                let given = burst.run(|pod, node| network.command(program, "ADD", pod, node));
-                let recorded = network.keys(&bench.client).await;
-                let highest = given.check(&recorded, options.at_once);
-                table.row(burst.row(name, &given, highest));
+            let burst = Burst {
+                calls: *calls,
+                nodes: *nodes,
+                at_once: options.at_once,
+            };
+            let programs = programs(options).into_iter();
+            let mut measured: Vec<_> = programs
+                .map(|(name, program)| (name, program, Vec::new(), Vec::new()))
+                .collect();
+            for _ in 0..options.rounds {
+                for (_, program, all, counted) in &mut measured {
+                    let network = Network::new(&bench, number, 0).await;
+                    number += 1;
+                    let before = Counters::read(&bench).await;
+                    let given = burst.run(|pod, node| network.command(program, "ADD", pod, node));
+                    counted.push(Counters::read(&bench).await.since(&before));
+                    let recorded = network.keys(&bench.client).await;
+                    let highest = given.check(&recorded, options.at_once);
+                    all.push((given, highest));
+                    clear(&bench).await;
+                }
+            }
+            for (name, _, all, counted) in measured {
+                let mut row = burst.row(name, &all);
+                row.extend(Counters::cells(&counted, *calls));
+                table.row(row);
             }
         }
     }
     table
+}
+
+/// Removes all reservations: lists of them would grow from burst to burst.
+async fn clear(bench: &Bench) {
+    let path = "/apis/whereabouts.cni.cncf.io/v1alpha1/namespaces/kube-system/overlappingrangeipreservations";
+    let request = http::Request::delete(path).body(Vec::new()).unwrap();
+    bench.client.request::<Value>(request).await.unwrap();
 }

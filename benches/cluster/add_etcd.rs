@@ -117,16 +117,20 @@ pub(crate) async fn measure_bursts(options: &Options, mut table: Table) -> Table
     let mut bench = Bench::start().await;
     for calls in &options.calls {
         for nodes in &options.nodes {
-            let network = Network::new(&mut bench, 0).await;
             let burst = Burst {
                 calls: *calls,
                 nodes: *nodes,
                 at_once: options.at_once,
             };
-            let given = burst.run(|pod, node| network.command("ADD", pod, node));
-            let beyond = options.at_once.max(SPREAD);
-            let highest = given.check(&network.offsets().await, beyond);
-            table.row(burst.row(PROGRAM, &given, highest));
+            let mut all = Vec::new();
+            for _ in 0..options.rounds {
+                let network = Network::new(&mut bench, 0).await;
+                let given = burst.run(|pod, node| network.command("ADD", pod, node));
+                let beyond = options.at_once.max(SPREAD);
+                let highest = given.check(&network.offsets().await, beyond);
+                all.push((given, highest));
+            }
+            table.row(burst.row(PROGRAM, &all));
         }
     }
     table

@@ -76,6 +76,12 @@ impl Etcd {
         self.send("/v3/kv/deleterange", &below(prefix)).await;
     }
 
+    /// What it says of itself to Prometheus.
+    pub(crate) async fn metrics(&self) -> String {
+        let request = Request::get("/metrics").body(Vec::new());
+        self.client.request_text(request.unwrap()).await.unwrap()
+    }
+
     async fn send(&self, path: &str, body: &Value) -> Value {
         let request = Request::post(path)
             .header(header::CONTENT_TYPE, "application/json")

@@ -23,6 +23,7 @@ mod options;
 mod plot;
 mod process;
 mod reconcile;
+mod server;
 mod startup;
 mod table;
 
@@ -33,7 +34,7 @@ mod control_plane;
 use clap::Parser;
 use serde_json::json;
 
-use options::Options;
+use options::{Options, Part};
 use table::Table;
 
 fn main() {
@@ -51,15 +52,25 @@ fn main() {
         println!("{table}");
         tables.push(table);
     };
-    show(startup::measure(&options));
-    let (table, costs) = runtime.block_on(reconcile::measure(&options));
-    show(table);
-    if let Some(path) = &options.plot {
-        std::fs::write(path, plot::svg(&costs)).unwrap();
+    if options.wants(Part::Startup) {
+        show(startup::measure(&options));
     }
-    show(runtime.block_on(reconcile::measure_releases(&options)));
-    show(runtime.block_on(calls(&options)));
-    show(runtime.block_on(bursts(&options)));
+    if options.wants(Part::Runs) {
+        let (table, costs) = runtime.block_on(reconcile::measure(&options));
+        show(table);
+        if let Some(path) = &options.plot {
+            std::fs::write(path, plot::svg(&costs)).unwrap();
+        }
+    }
+    if options.wants(Part::Releases) {
+        show(runtime.block_on(reconcile::measure_releases(&options)));
+    }
+    if options.wants(Part::Calls) {
+        show(runtime.block_on(calls(&options)));
+    }
+    if options.wants(Part::Bursts) {
+        show(runtime.block_on(bursts(&options)));
+    }
     let document = json!({ "tables": tables.iter().map(Table::json).collect::<Vec<_>>() });
     std::fs::create_dir_all(options.json.parent().expect("the file is in a folder")).unwrap();
     std::fs::write(&options.json, format!("{document:#}\n")).unwrap();

@@ -2,11 +2,30 @@
 
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
+
+/// A part of what can be measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Part {
+    /// The plugin as a process.
+    Startup,
+    /// Runs of the reconciler.
+    Runs,
+    /// Runs that release.
+    Releases,
+    /// Calls of the plugin, one at a time.
+    Calls,
+    /// Calls of the plugin, many at once.
+    Bursts,
+}
 
 /// Measures the programs on real clusters, beside a floor and beside other programs.
 #[derive(Debug, Parser)]
 pub(crate) struct Options {
+    /// Only these parts.
+    #[arg(long, value_delimiter = ',', value_enum)]
+    pub(crate) only: Vec<Part>,
+
     /// Sizes of clusters, in pods; half of them hold an address.
     #[arg(long, value_delimiter = ',', default_value = "30000")]
     pub(crate) pods: Vec<u32>,
@@ -59,4 +78,11 @@ pub(crate) struct Options {
     /// What cargo passes to every benchmark.
     #[arg(long, hide = true)]
     bench: bool,
+}
+
+impl Options {
+    /// Whether a part is to be measured.
+    pub(crate) fn wants(&self, part: Part) -> bool {
+        self.only.is_empty() || self.only.contains(&part)
+    }
 }

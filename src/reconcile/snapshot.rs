@@ -27,8 +27,8 @@ pub use files::{FileError, parse_dumps, read_files};
 pub(in crate::reconcile) use list::MAX_RESTARTS;
 pub(in crate::reconcile) use live::read_records;
 pub use live::{
-    ReadStep, read_cluster, read_cluster_with, read_evidence, read_node, read_pod, read_pool,
-    read_reservation, read_whole_pod,
+    ReadStep, glance_at_pool, read_cluster, read_cluster_with, read_evidence, read_node, read_pod,
+    read_pool, read_reservation, read_whole_pod,
 };
 
 /// The records of a cluster, and what its pods prove about them.

@@ -68,6 +68,15 @@ impl Kubernetes {
         Turn::now(&self.lock_folder, pool)
     }
 
+    /// Whether other nodes were at the pool a moment ago, as far as this node knows.
+    fn is_crowded(&self, pool: &ObjectId) -> bool {
+        turn::is_crowded(&self.lock_folder, pool)
+    }
+
+    fn note_crowd(&self, pool: &ObjectId) {
+        turn::note_crowd(&self.lock_folder, pool);
+    }
+
     /// Pauses before another try, if there is time left; otherwise says why the `last` one failed.
     async fn pause(&self, conflicts: usize, pool: &ObjectId, last: String) -> Result<(), Error> {
         if Instant::now() >= self.client.deadline() {

@@ -1,5 +1,6 @@
 //! The plugin as a process, against the real API server.
 
+mod caches;
 pub(crate) mod call;
 mod crowds;
 mod either;

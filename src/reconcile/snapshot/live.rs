@@ -22,7 +22,7 @@ use crate::reconcile::records::Records;
 use crate::reconcile::{NODES, PODS, POOLS, RESERVATIONS};
 use crate::record::decode::{self, SeenPod};
 use crate::record::evidence::{self, Evidence};
-use crate::record::{ObjectId, PoolObject, Reservation};
+use crate::record::{ObjectId, Pool, PoolObject, Reservation};
 use crate::text::{Text, Texts};
 
 /// Pools are big objects: a page of them is bounded by their size, not by their number.
@@ -296,14 +296,29 @@ pub async fn read_whole_pod(
 
 /// Looks at one pool; `None` when there is none.
 pub async fn read_pool(client: &Client, pool: &ObjectId) -> Result<Option<PoolObject>, CallError> {
+    get_pool(client, pool, &GetParams::default()).await
+}
+
+/// The same from the server's cache, which costs a fifth: as it is, or has been at some time since it
+/// was `seen`, but not as it was before.
+pub async fn glance_at_pool(client: &Client, seen: &Pool) -> Result<Option<PoolObject>, CallError> {
+    let params = GetParams::at(&seen.resource_version);
+    get_pool(client, &seen.id, &params).await
+}
+
+async fn get_pool(
+    client: &Client,
+    pool: &ObjectId,
+    params: &GetParams,
+) -> Result<Option<PoolObject>, CallError> {
     let object = pool.to_string();
     let call = Call {
         verb: "get",
         resource: POOLS,
         object: &object,
     };
-    let request = Request::new(IPPool::url_path(&(), Some(&pool.namespace)))
-        .get(&pool.name, &GetParams::default());
+    let request =
+        Request::new(IPPool::url_path(&(), Some(&pool.namespace))).get(&pool.name, params);
     let read = client.call::<Box<RawValue>>(&call, request).await;
     match read {
         Ok(json) => decode::pool(json.get().as_bytes())

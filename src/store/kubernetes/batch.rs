@@ -13,7 +13,7 @@ use super::Kubernetes;
 use super::claims::Claim;
 use super::own::{entry_of, is_for, is_of};
 use super::pools::Change;
-use super::queue::{self, Waited};
+use super::queue::{self, Mine, Waited};
 use super::settle::check_range;
 use super::spool::Taken;
 use super::undo::{give_back, take_back};
@@ -25,7 +25,9 @@ use crate::store::{Attachment, Overlap, Range};
 /// How many claims are made side by side: each takes a connection.
 const SIDE_BY_SIDE: usize = 8;
 /// How often addresses are chosen for those whose address another has claimed.
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 4;
+/// Over how many addresses more the choice is spread at most.
+const MAX_SPREAD: usize = 96;
 /// How often a patch is tried that fails because others changed the pool.
 const TRIES: usize = 8;
 
@@ -112,8 +114,8 @@ fn eligible(found: &PoolObject, wanted: &[Wanted<'_>]) -> Vec<usize> {
     all
 }
 
-/// Chooses addresses, the lowest that are free, and claims them; and whether others have claimed
-/// any of them.
+/// Chooses addresses, the lowest that are free, and claims them; and whether other nodes want
+/// addresses of the same pool.
 async fn claim_all(
     store: &Kubernetes,
     range: &Range<'_>,
@@ -121,45 +123,74 @@ async fn claim_all(
     found: &PoolObject,
     wanted: &[Wanted<'_>],
 ) -> (Vec<Chosen>, bool) {
+    let pool = &found.pool.id;
     let recorded = found.entries.iter();
     let recorded = recorded.filter_map(|entry| entry.address.as_ref().ok().copied());
     let avoided = wanted.iter().flat_map(|wanted| wanted.avoid).copied();
     let mut taken: BTreeSet<IpAddr> = recorded.chain(avoided).collect();
     let mut left = eligible(found, wanted);
-    let (mut all, mut contended) = (Vec::new(), false);
+    let (mut all, mut others) = (Vec::<Chosen>::new(), BTreeSet::new());
+    if range.overlap == Overlap::Protected && store.is_crowded(pool) {
+        others = pending(store, range, found, &all).await;
+    }
+    let mut contended = !others.is_empty();
     for round in 0..ROUNDS {
-        let chosen = choose(range, window, &taken, &left, round);
+        taken.extend(&others);
+        let spread = left.len().saturating_mul(round).max(others.len());
+        let chosen = choose(range, window, &taken, &left, spread.min(MAX_SPREAD));
         taken.extend(chosen.iter().map(|chosen| chosen.address));
         let claims = chosen.into_iter();
         let claims = claims.map(|chosen| claim(store, range, &found.pool, chosen, wanted));
         let claims = side_by_side(claims.collect()).await;
         left.clear();
+        let mut lost = None;
         for claim in claims {
             match claim {
                 Ok(chosen) => all.push(chosen),
-                Err(lost) => left.extend(lost),
+                Err(Some(chosen)) => {
+                    left.push(chosen.by);
+                    lost = lost.max(Some(chosen.address));
+                }
+                Err(None) => {}
             }
         }
-        if left.is_empty() {
+        let Some(lost) = lost else {
             break;
+        };
+        let holder = store.read_claim(&store.reservation_id(range, lost)).await;
+        if matches!(holder, Ok(Some(holder)) if holder.is_recent(pool, store)) {
+            store.note_crowd(pool);
+            others = pending(store, range, found, &all).await;
+            contended = true;
+        } else {
+            let claimed = store.claims_in(range.network).await;
+            taken.extend(claimed.into_iter().flatten());
         }
-        tokio::time::sleep(retry::crowd_pause(round)).await;
-        let others = store.claims_in(range.network).await.unwrap_or_default();
-        taken.extend(others.iter().map(|claim| claim.address));
-        contended = true;
     }
     (all, contended)
 }
 
-/// The lowest free addresses; in later rounds some of the lowest, so that nodes part ways.
+/// What other nodes have claimed for the pool, and is not recorded yet.
+async fn pending(
+    store: &Kubernetes,
+    range: &Range<'_>,
+    found: &PoolObject,
+    own: &[Chosen],
+) -> BTreeSet<IpAddr> {
+    let recent = store.recent_claims(range.network, &found.pool.id).await;
+    let mut all = queue::unrecorded(&recent.unwrap_or_default(), found);
+    all.retain(|address| own.iter().all(|own| own.address != *address));
+    all
+}
+
+/// The lowest free addresses; or some of so many more, so that nodes part ways.
 fn choose(
     range: &Range<'_>,
     window: &Window,
     taken: &BTreeSet<IpAddr>,
     left: &[usize],
-    round: usize,
+    spread: usize,
 ) -> Vec<Chosen> {
-    let spread = left.len().saturating_mul(round);
     let count = left.len().saturating_add(spread);
     let mut free: Vec<IpAddr> = window.free(taken).take(count).collect();
     while free.len() > left.len() {
@@ -184,7 +215,7 @@ async fn claim(
     pool: &Pool,
     chosen: Chosen,
     wanted: &[Wanted<'_>],
-) -> Result<Chosen, Option<usize>> {
+) -> Result<Chosen, Option<Chosen>> {
     if range.overlap == Overlap::Ignored {
         return Ok(chosen);
     }
@@ -197,7 +228,7 @@ async fn claim(
             claim: Some(claim),
             ..chosen
         }),
-        Ok(None) => Err(Some(chosen.by)),
+        Ok(None) => Err(Some(chosen)),
         Err(error) => {
             tracing::debug!(reservation = %id, %error, "Not claimed");
             Err(None)
@@ -269,14 +300,24 @@ async fn wait_for_others(
     left: &[Chosen],
     wanted: &[Wanted<'_>],
 ) -> Vec<(String, Attachment)> {
-    let lowest = left.iter().min_by_key(|chosen| chosen.address);
-    let lowest = lowest.and_then(|chosen| Some((chosen.address, wanted.get(chosen.by)?)));
-    let Some((address, owner)) = lowest else {
+    let claimed = left.iter().filter_map(|chosen| {
+        let place = chosen.claim.as_ref()?.place();
+        let Wanted { attachment, .. } = wanted.get(chosen.by)?;
+        let address = chosen.address;
+        Some(Mine {
+            address,
+            place,
+            attachment,
+        })
+    });
+    let Some(first) = claimed.min_by_key(|mine| mine.place) else {
         return Vec::new();
     };
-    let outcome = queue::wait(store, range, found, address, owner.attachment).await;
+    // What was claimed before the first of them is not known: they were claimed one after the other.
+    let before = BTreeSet::new();
+    let (outcome, now) = queue::wait(store, range, &found.pool, first, before).await;
     // Another node may have recorded some of them, or all.
-    if let Ok(Some(now)) = store.read_pool(&found.pool.id).await
+    if let Some(now) = now
         && now.pool.range_text == found.pool.range_text
     {
         *found = now;

@@ -3,24 +3,28 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use k8s_openapi::jiff::Timestamp;
+use http::header::{ACCEPT, HeaderValue};
+use http::uri::InvalidUri;
 use kube::api::{
     DeleteParams, GetParams, ListParams, PatchParams, PostParams, Preconditions, Resource,
 };
-use kube::core::{PartialObjectMeta, Request};
+use kube::core::Request;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Kubernetes, label};
 use crate::api::{
-    CONTAINER_LABEL, MAX_LABEL, NETWORK_LABEL, NODE_LABEL, POD_UID_LABEL, POOL_LABEL,
+    CLAIMED_LABEL, CONTAINER_LABEL, MAX_LABEL, NETWORK_LABEL, NODE_LABEL, POD_UID_LABEL, POOL_LABEL,
 };
 use crate::api::{OverlappingRangeIPReservation, OverlappingRangeIPReservationSpec};
 use crate::client::{Call, CallError};
 use crate::reconcile::RESERVATIONS;
 use crate::record::{ObjectId, readings};
 use crate::store::Attachment;
+
+/// Claims are labelled with the time at which they were made, rounded down to so many seconds. Whoever
+/// claimed earlier than twice as long ago has recorded it, or never will.
+const RECENT: i64 = 5;
 
 /// A reservation as the store has it.
 #[derive(Debug, Clone)]
@@ -36,6 +40,8 @@ pub(super) struct Claim {
     pub(super) pool: Option<String>,
     /// The CNI network in which our plugin made it.
     pub(super) network: Option<String>,
+    /// When our plugin made it.
+    claimed: Option<String>,
 }
 
 impl Claim {
@@ -52,7 +58,21 @@ impl Claim {
             node: labels.remove(NODE_LABEL),
             pool: labels.remove(POOL_LABEL),
             network: labels.remove(NETWORK_LABEL),
+            claimed: labels.remove(CLAIMED_LABEL),
         }
+    }
+
+    /// Its place among all claims, in the order in which they were made.
+    pub(super) fn place(&self) -> u64 {
+        place(&self.resource_version)
+    }
+
+    /// Whether it was made for this pool a moment ago: it is about to be recorded.
+    pub(super) fn is_recent(&self, pool: &ObjectId, store: &Kubernetes) -> bool {
+        let times = store.recent_times();
+        let is_recent = |time: &String| times.is_some_and(|times| times.contains(time));
+        self.pool.as_deref() == Some(&*label(&pool.name))
+            && self.claimed.as_ref().is_some_and(is_recent)
     }
 
     /// Whether it was made for this very attachment, by whatever version of either program.
@@ -81,41 +101,26 @@ impl Claim {
     }
 }
 
-/// What a list says of a claim.
+/// What a list says of a claim that was made for a pool.
 #[derive(Debug, Clone)]
 pub(super) struct Claimed {
     pub(super) address: IpAddr,
-    /// By the server's clock.
-    pub(super) created: Option<Timestamp>,
-    /// The pool for which our plugin made it.
-    pub(super) pool: Option<String>,
-    /// For whom, where that was read and is said in full.
+    /// As of [`Claim::place`].
+    pub(super) place: u64,
+    /// For whom, where that is said in full.
     pub(super) owner: Option<Attachment>,
 }
 
 impl Claimed {
-    /// One for each way to read the name as an address of this network.
-    fn all(metadata: ObjectMeta, network: &str) -> Vec<Self> {
-        let mut labels = metadata.labels.unwrap_or_default();
-        let pool = labels.remove(POOL_LABEL);
-        let created = metadata.creation_timestamp.map(|time| time.0);
-        let name = metadata.name.unwrap_or_default();
-        let of_network = readings(&name).into_iter().filter(|(of, _)| *of == network);
-        of_network
-            .map(|(_, address)| Self {
-                address,
-                created,
-                pool: pool.clone(),
-                owner: None,
-            })
-            .collect()
-    }
-
-    /// The same with its owner. What a label may have cut off is not said in full.
-    fn with_owner(object: OverlappingRangeIPReservation, network: &str) -> Vec<Self> {
+    /// One for each way to read the name as an address of this network. What a label may have cut
+    /// off is not said in full.
+    fn all(object: OverlappingRangeIPReservation, network: &str) -> Vec<Self> {
         let OverlappingRangeIPReservation { metadata, spec } = object;
-        let label = |name| metadata.labels.as_ref()?.get(name).cloned();
-        let labels = [NODE_LABEL, POD_UID_LABEL, POOL_LABEL, NETWORK_LABEL].map(label);
+        let addresses = addresses(metadata.name.as_deref().unwrap_or_default(), network);
+        let place = place(metadata.resource_version.as_deref().unwrap_or_default());
+        let mut labels = metadata.labels.unwrap_or_default();
+        let labels =
+            [NODE_LABEL, POD_UID_LABEL, POOL_LABEL, NETWORK_LABEL].map(|name| labels.remove(name));
         let is_whole = labels.iter().flatten().all(|text| text.len() < MAX_LABEL);
         let [node, pod_uid, _, of_network] = labels;
         let named = spec.containerid.zip(spec.ifname).filter(|_| is_whole);
@@ -127,20 +132,39 @@ impl Claimed {
             pod_uid,
             node,
         });
-        let mut all = Self::all(metadata, network);
-        for claimed in &mut all {
-            claimed.owner.clone_from(&owner);
-        }
-        all
+        let all = addresses.into_iter().map(|address| Self {
+            address,
+            place,
+            owner: owner.clone(),
+        });
+        all.collect()
     }
 }
 
-fn labels(pool: &ObjectId, attachment: &Attachment) -> BTreeMap<String, String> {
+/// All ways to read the name as an address of this network.
+fn addresses(name: &str, network: &str) -> Vec<IpAddr> {
+    let of_network = readings(name).into_iter().filter(|(of, _)| *of == network);
+    of_network.map(|(_, address)| address).collect()
+}
+
+/// The API server numbers all writes.
+fn place(resource_version: &str) -> u64 {
+    resource_version.parse().unwrap_or(u64::MAX)
+}
+
+fn labels(
+    pool: &ObjectId,
+    attachment: &Attachment,
+    now: Option<String>,
+) -> BTreeMap<String, String> {
     let mut labels = BTreeMap::from([
         (POOL_LABEL.to_owned(), label(&pool.name)),
         (CONTAINER_LABEL.to_owned(), label(&attachment.container)),
         (NETWORK_LABEL.to_owned(), label(&attachment.network)),
     ]);
+    if let Some(now) = now {
+        labels.insert(CLAIMED_LABEL.to_owned(), now);
+    }
     if let Some(node) = &attachment.node {
         labels.insert(NODE_LABEL.to_owned(), label(node));
     }
@@ -166,6 +190,23 @@ impl Kubernetes {
         ))
     }
 
+    fn labels(&self, pool: &ObjectId, attachment: &Attachment) -> BTreeMap<String, String> {
+        let [_, now, _] = self
+            .recent_times()
+            .map(|times| times.map(Some))
+            .unwrap_or_default();
+        labels(pool, attachment, now)
+    }
+
+    /// The labels of what is claimed now, and a moment before and after: of the server's clock, which
+    /// is one for all nodes.
+    fn recent_times(&self) -> Option<[String; 3]> {
+        let now = self.client.server_time()?.as_second();
+        let now = now.saturating_sub(now.rem_euclid(RECENT));
+        let times = [now.saturating_sub(RECENT), now, now.saturating_add(RECENT)];
+        Some(times.map(|time| time.to_string()))
+    }
+
     /// Claims an address; `None` when it is claimed already.
     pub(super) async fn claim(
         &self,
@@ -181,7 +222,7 @@ impl Kubernetes {
         };
         let mut new = OverlappingRangeIPReservation::new(&id.name, spec(attachment));
         new.metadata.namespace = Some(self.namespace.clone());
-        new.metadata.labels = Some(labels(pool, attachment));
+        new.metadata.labels = Some(self.labels(pool, attachment));
         let body = serde_json::to_vec(&new).map_err(|error| call.unreadable(error))?;
         let request = self.reservations().create(&PostParams::default(), body);
         match self.client.call(&call, request).await {
@@ -225,7 +266,7 @@ impl Kubernetes {
             "metadata": {
                 "uid": claim.uid,
                 "resourceVersion": claim.resource_version,
-                "labels": labels(pool, attachment),
+                "labels": self.labels(pool, attachment),
                 // A value of its own each time: a patch that changes nothing is no write.
                 "annotations": {"whereabouts.cni.cncf.io/renewed-from": claim.resource_version},
             },
@@ -260,42 +301,87 @@ impl Kubernetes {
         }
     }
 
-    /// What is claimed in this network, by whomever.
-    pub(super) async fn claims_in(&self, network: &str) -> Result<Vec<Claimed>, CallError> {
+    /// The addresses that are claimed in this network, by whomever.
+    pub(super) async fn claims_in(&self, network: &str) -> Result<Vec<IpAddr>, CallError> {
+        let all = ListParams::default().match_any();
+        self.list_names(network, &all).await
+    }
+
+    /// The same without what this attachment may have claimed before, and not from a cache.
+    pub(super) async fn claims_of_others(
+        &self,
+        network: &str,
+        attachment: &Attachment,
+    ) -> Result<Vec<IpAddr>, CallError> {
+        let all = self.list_claims(&ListParams::default()).await?.into_iter();
+        let others = all
+            .map(|item| self.claim_of(item))
+            .filter(|claim| !claim.is_of(attachment) || claim.may_run_elsewhere(attachment));
+        let others: Vec<Claim> = others.collect();
+        let names = others.iter().map(|claim| &*claim.id.name);
+        Ok(names.flat_map(|name| addresses(name, network)).collect())
+    }
+
+    /// The addresses that were claimed for a pool a moment ago.
+    pub(super) async fn recent_claims(
+        &self,
+        network: &str,
+        pool: &ObjectId,
+    ) -> Result<Vec<IpAddr>, CallError> {
+        self.list_names(network, &self.recent(pool)).await
+    }
+
+    /// The same, each with its place and its owner.
+    pub(super) async fn recent_owners(
+        &self,
+        network: &str,
+        pool: &ObjectId,
+    ) -> Result<Vec<Claimed>, CallError> {
+        let items = self.list_claims(&self.recent(pool)).await?.into_iter();
+        Ok(items.flat_map(|item| Claimed::all(item, network)).collect())
+    }
+
+    fn recent(&self, pool: &ObjectId) -> ListParams {
+        let mut selector = format!("{POOL_LABEL}={}", label(&pool.name));
+        if let Some(times) = self.recent_times() {
+            selector = format!("{selector},{CLAIMED_LABEL} in ({})", times.join(","));
+        }
+        // From the server's cache: a claim that is missing there only costs another try.
+        ListParams::default().match_any().labels(&selector)
+    }
+
+    /// Names only, as the first cells of the table that kubectl would print: the objects have twenty
+    /// times as many bytes, and the metadata not much fewer.
+    async fn list_names(
+        &self,
+        network: &str,
+        params: &ListParams,
+    ) -> Result<Vec<IpAddr>, CallError> {
         #[derive(Deserialize)]
-        struct List {
+        struct Table {
             // Null where there are none.
-            items: Option<Vec<PartialObjectMeta>>,
+            rows: Option<Vec<Row>>,
+        }
+        #[derive(Deserialize)]
+        struct Row {
+            cells: Vec<Value>,
         }
         let call = Call {
             verb: "list",
             resource: RESERVATIONS,
             object: "",
         };
-        // From the server's cache: a claim that is missing there only costs another try.
-        let params = ListParams::default().match_any();
-        let list: List = self
-            .client
-            .call(&call, self.reservations().list_metadata(&params))
-            .await?;
-        let items = list.items.into_iter().flatten();
-        Ok(items
-            .flat_map(|item| Claimed::all(item.metadata, network))
-            .collect())
-    }
-
-    /// What is claimed for a pool, and by whom.
-    pub(super) async fn claims_for(
-        &self,
-        network: &str,
-        pool: &ObjectId,
-    ) -> Result<Vec<Claimed>, CallError> {
-        let selector = format!("{POOL_LABEL}={}", label(&pool.name));
-        let params = ListParams::default().match_any().labels(&selector);
-        let items = self.list_claims(&params).await?.into_iter();
-        Ok(items
-            .flat_map(|item| Claimed::with_owner(item, network))
-            .collect())
+        let mut request = self.reservations().list(params);
+        if let Ok(request) = &mut request {
+            let uri = format!("{}&includeObject=None", request.uri()).parse();
+            *request.uri_mut() = uri.map_err(|error: InvalidUri| call.unreadable(error))?;
+            let table = HeaderValue::from_static("application/json;as=Table;g=meta.k8s.io;v=v1");
+            request.headers_mut().insert(ACCEPT, table);
+        }
+        let table: Table = self.client.call(&call, request).await?;
+        let rows = table.rows.unwrap_or_default();
+        let names = rows.iter().filter_map(|row| row.cells.first()?.as_str());
+        Ok(names.flat_map(|name| addresses(name, network)).collect())
     }
 
     async fn list_claims(
@@ -318,15 +404,18 @@ impl Kubernetes {
         Ok(list.items.unwrap_or_default())
     }
 
+    fn claim_of(&self, item: OverlappingRangeIPReservation) -> Claim {
+        let id = self.id(item.metadata.name.clone().unwrap_or_default());
+        Claim::of(item, id)
+    }
+
     /// The claims made for a container.
     pub(super) async fn claims_of(&self, container: &str) -> Result<Vec<Claim>, CallError> {
         let params =
             ListParams::default().labels(&format!("{CONTAINER_LABEL}={}", label(container)));
-        let claims = self.list_claims(&params).await?.into_iter().map(|item| {
-            let id = self.id(item.metadata.name.clone().unwrap_or_default());
-            Claim::of(item, id)
-        });
+        let claims = self.list_claims(&params).await?.into_iter();
         Ok(claims
+            .map(|item| self.claim_of(item))
             .filter(|claim| claim.container.as_deref() == Some(container))
             .collect())
     }

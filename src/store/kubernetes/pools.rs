@@ -12,7 +12,7 @@ use super::Kubernetes;
 use crate::api::{IPPool, IPPoolSpec};
 use crate::client::{Call, CallError};
 use crate::reconcile::POOLS;
-use crate::reconcile::snapshot::read_pool;
+use crate::reconcile::snapshot::{glance_at_pool, read_pool};
 use crate::record::{Entry, ObjectId, Pool, PoolObject};
 
 /// What to do with one key of a pool, if it is still as it was read.
@@ -29,6 +29,15 @@ impl Kubernetes {
     /// Reads a pool; `None` when there is none.
     pub(super) async fn read_pool(&self, id: &ObjectId) -> Result<Option<PoolObject>, CallError> {
         read_pool(&self.client, id).await
+    }
+
+    /// The same from the server's cache, for whoever waits for a change since it was `seen`: it may
+    /// not be there yet.
+    pub(super) async fn glance_at_pool(
+        &self,
+        seen: &Pool,
+    ) -> Result<Option<PoolObject>, CallError> {
+        glance_at_pool(&self.client, seen).await
     }
 
     /// Creates an empty pool; one that is there already is as good.

@@ -2,31 +2,39 @@
 //!
 //! The API server works a patch out again whenever another one was quicker, so each of N at once
 //! costs it N. But claims show who is about to record: whoever has been in another's way leaves it to
-//! the node with the lowest claim, which records all that it finds with one patch. This is for speed
+//! the node with the oldest claim, which records all that it finds with one patch. This is for speed
 //! only: what keeps records right are the guards of each write, and whoever is not recorded does it.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 use super::claims::Claimed;
 use super::own::is_of;
 use super::{Kubernetes, label};
-use crate::record::PoolObject;
+use crate::record::{ObjectId, Pool, PoolObject};
 use crate::retry;
 use crate::store::{Attachment, Range};
 
-/// Whoever claimed so long before the latest claim has recorded it, or never will.
-const RECENT: SignedDuration = SignedDuration::from_secs(10);
-/// How long to wait before each look: so long at least, and up to twice that.
-const LOOK: Duration = Duration::from_millis(250);
-/// How long to wait where nobody gets any further: they may be dead.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How long to wait before the first look and the later ones: so long at least, and up to twice that;
+/// half as long again each time.
+const LOOK: (Duration, Duration) = (Duration::from_millis(120), Duration::from_millis(500));
+/// How long to wait where nobody gets any further, since they may be dead; and how much longer at most
+/// for each of them, so that one steps in before all others and records for them as well.
+const PATIENCE: (Duration, Duration) = (Duration::from_secs(3), Duration::from_millis(100));
 /// For how many others one patch records.
 const MAX_OTHERS: usize = 100;
+
+/// A claim that is to be recorded.
+#[derive(Clone, Copy)]
+pub(super) struct Mine<'a> {
+    pub(super) address: IpAddr,
+    /// As of [`super::claims::Claim::place`].
+    pub(super) place: u64,
+    pub(super) attachment: &'a Attachment,
+}
 
 /// How the wait for other nodes ended.
 pub(super) enum Waited {
@@ -36,42 +44,63 @@ pub(super) enum Waited {
     Not(Vec<(String, Attachment)>),
 }
 
-/// Waits until those nodes are done that claimed lower addresses than `mine` for this pool, or take
-/// too long, or have recorded it.
+/// Waits until what is known to be claimed `before` is recorded, or that takes too long, or another
+/// node has recorded what is `mine`; and the pool as it was seen last.
+///
+/// The looks are at the server's cache. It is not older than the pool as it was `seen`, which did not
+/// record what is mine: so what is recorded there was recorded for this call, and not for one before it.
+/// Whoever cannot be waited for is not: the patch tells what is wrong.
 pub(super) async fn wait(
     store: &Kubernetes,
     range: &Range<'_>,
-    found: &PoolObject,
-    mine: IpAddr,
-    attachment: &Attachment,
-) -> Waited {
-    let pool = &found.pool.id;
-    // Whoever cannot be waited for is not: the patch tells what is wrong.
-    let Ok(claims) = store.claims_in(range.network).await else {
-        return Waited::Not(Vec::new());
+    seen: &Pool,
+    mine: Mine<'_>,
+    mut before: BTreeSet<IpAddr>,
+) -> (Waited, Option<PoolObject>) {
+    let pool = &seen.id;
+    let patience = |before: &BTreeSet<IpAddr>| {
+        let (patience, each) = PATIENCE;
+        let others = u32::try_from(before.len()).unwrap_or(u32::MAX);
+        Instant::now() + patience + retry::random_within(each.saturating_mul(others))
     };
-    let waiting = waiting(&claims, found).into_iter();
-    let lower = waiting.filter(|claim| claim.address < mine);
-    let mut before: BTreeSet<IpAddr> = lower.map(|claim| claim.address).collect();
-    let mut last_step = Instant::now();
-    while !before.is_empty() {
-        tracing::debug!(%pool, before = before.len(), "Others record before");
-        tokio::time::sleep(LOOK.saturating_add(retry::random_within(LOOK))).await;
-        let Ok(Some(now)) = store.read_pool(pool).await else {
-            return Waited::Not(Vec::new());
+    let mut until = patience(&before);
+    let (mut pause, longest) = LOOK;
+    loop {
+        // Most are recorded after that, and need not know who else waits.
+        tokio::time::sleep(pause.saturating_add(retry::random_within(pause))).await;
+        pause = (pause.saturating_mul(3) / 2).min(longest);
+        let Ok(Some(now)) = store.glance_at_pool(seen).await else {
+            return (Waited::Not(Vec::new()), None);
         };
-        if is_recorded(&now, mine, attachment) {
-            return Waited::Recorded;
+        if is_recorded(&now, mine.address, mine.attachment) {
+            return (Waited::Recorded, Some(now));
         }
         let (recorded, were) = (recorded(&now), before.len());
         before.retain(|address| !recorded.contains(address));
         if before.len() < were {
-            last_step = Instant::now();
-        } else if last_step.elapsed() > PATIENCE {
-            return Waited::Not(Vec::new());
+            until = patience(&before);
         }
+        let is_over = Instant::now() > until;
+        if !before.is_empty() && !is_over {
+            continue;
+        }
+        // After the pool: what was recorded and freed in between is not claimed any more.
+        let Ok(claims) = store.recent_owners(range.network, pool).await else {
+            return (Waited::Not(Vec::new()), Some(now));
+        };
+        let waiting = claims
+            .iter()
+            .filter(|claim| !recorded.contains(&claim.address));
+        let waiting: Vec<&Claimed> = waiting.collect();
+        // Some may have claimed between the first list and this node's own claim.
+        let ahead = waiting.iter().filter(|claim| claim.place < mine.place);
+        before = ahead.map(|claim| claim.address).collect();
+        if before.is_empty() || is_over {
+            return (Waited::Not(others(range, pool, &waiting, mine)), Some(now));
+        }
+        tracing::debug!(%pool, before = before.len(), "Others record before");
+        until = patience(&before);
     }
-    Waited::Not(others(store, range, found, mine).await)
 }
 
 /// Whether a pool records an address for an attachment.
@@ -82,24 +111,19 @@ pub(super) fn is_recorded(found: &PoolObject, address: IpAddr, attachment: &Atta
     })
 }
 
-/// What others have claimed for the pool and wait to have recorded.
-async fn others(
-    store: &Kubernetes,
+/// What others have claimed for the pool after this one, and wait to have recorded. Whoever claimed
+/// before it and has not got any further is dead.
+fn others(
     range: &Range<'_>,
-    found: &PoolObject,
-    mine: IpAddr,
+    pool: &ObjectId,
+    waiting: &[&Claimed],
+    mine: Mine<'_>,
 ) -> Vec<(String, Attachment)> {
-    let pool = &found.pool.id;
     // A label that is not the whole name may be that of several pools.
     if label(&pool.name) != *pool.name {
         return Vec::new();
     }
-    let (claims, now) = tokio::join!(store.claims_for(range.network, pool), store.read_pool(pool));
-    let (Ok(claims), Ok(Some(now))) = (claims, now) else {
-        return Vec::new();
-    };
-    let waiting = waiting(&claims, &now).into_iter();
-    let others = waiting.filter(|claim| claim.address != mine);
+    let others = waiting.iter().filter(|claim| claim.place > mine.place);
     let keyed = others.filter_map(|claim| {
         let key = range.config.range.offset_of(claim.address)?.to_string();
         Some((key, claim.owner.clone()?))
@@ -114,16 +138,9 @@ fn recorded(found: &PoolObject) -> BTreeSet<IpAddr> {
         .collect()
 }
 
-/// The claims for a pool that it does not record yet.
-pub(super) fn waiting<'a>(claims: &'a [Claimed], found: &PoolObject) -> Vec<&'a Claimed> {
-    let pool = label(&found.pool.id.name);
+/// Those addresses that the pool does not record yet.
+pub(super) fn unrecorded(claims: &[IpAddr], found: &PoolObject) -> BTreeSet<IpAddr> {
     let recorded = recorded(found);
-    let latest = claims.iter().filter_map(|claim| claim.created).max();
-    let is_recent = |at: Timestamp| latest.is_some_and(|latest| latest.duration_since(at) < RECENT);
-    let all = claims.iter().filter(|claim| {
-        claim.pool.as_deref() == Some(&*pool)
-            && claim.created.is_some_and(is_recent)
-            && !recorded.contains(&claim.address)
-    });
-    all.collect()
+    let all = claims.iter().copied();
+    all.filter(|address| !recorded.contains(address)).collect()
 }

@@ -6,10 +6,10 @@ use std::net::IpAddr;
 use tokio::time::Instant;
 
 use super::Kubernetes;
-use super::claims::{Claim, Claimed};
+use super::claims::Claim;
 use super::own::{entry_of, is_of};
 use super::pools::Change;
-use super::queue::{self, Waited};
+use super::queue::{self, Mine, Waited};
 use super::turn::Turn;
 use super::undo::{give_back, take_back};
 use crate::allocate::Window;
@@ -28,28 +28,62 @@ const CLAIMS_PER_LOOK: usize = 8;
 /// What is known of others that want addresses at the same time.
 #[derive(Default)]
 pub(super) struct Crowd {
-    /// How often one of them was quicker.
+    /// How often one of them was quicker, or was expected to be.
     conflicts: usize,
-    /// At which address last.
-    lost: Option<IpAddr>,
-    /// What was claimed after that.
-    claims: Vec<Claimed>,
+    /// What they have claimed a moment ago, and the pool does not record yet.
+    before: BTreeSet<IpAddr>,
+    /// At which addresses one was quicker.
+    lost: BTreeSet<IpAddr>,
+    /// What is claimed in the network, if that was looked at.
+    claimed: Vec<IpAddr>,
 }
 
 impl Crowd {
-    /// Lets others go on, and looks what they have claimed.
-    async fn part(
+    /// Another one was quicker who wants an address of the same pool, or is expected to be. Who else
+    /// there is only helps to choose: if it cannot be read, nobody is known.
+    async fn part(&mut self, store: &Kubernetes, range: &Range<'_>, found: &PoolObject) {
+        self.conflicts = self.conflicts.saturating_add(1);
+        if range.overlap == Overlap::Protected {
+            let pool = &found.pool.id;
+            let recent = store.recent_claims(range.network, pool).await;
+            self.before = queue::unrecorded(&recent.unwrap_or_default(), found);
+        }
+    }
+
+    /// Another one has had an address for long: looks which others are taken.
+    async fn step_over(&mut self, store: &Kubernetes, range: &Range<'_>) -> Result<(), Error> {
+        self.claimed = store.claims_in(range.network).await?;
+        Ok(())
+    }
+
+    /// Whether it leaves fewer addresses than the pool does.
+    fn excludes_any(&self) -> bool {
+        let Self {
+            conflicts: _,
+            before,
+            lost,
+            claimed,
+        } = self;
+        !(before.is_empty() && lost.is_empty() && claimed.is_empty())
+    }
+
+    /// Looks what is claimed by others now, and forgets the rest: before a range is called full, which
+    /// neither a cache may say nor what was so a while ago.
+    async fn look(
         &mut self,
         store: &Kubernetes,
         range: &Range<'_>,
-        lost: IpAddr,
+        attachment: &Attachment,
     ) -> Result<(), Error> {
-        tokio::time::sleep(retry::crowd_pause(self.conflicts)).await;
-        self.conflicts = self.conflicts.saturating_add(1);
-        self.lost = Some(lost);
+        let mut claimed = Vec::new();
         if range.overlap == Overlap::Protected {
-            self.claims = store.claims_in(range.network).await?;
+            claimed = store.claims_of_others(range.network, attachment).await?;
         }
+        *self = Self {
+            conflicts: self.conflicts,
+            claimed,
+            ..Self::default()
+        };
         Ok(())
     }
 }
@@ -66,8 +100,6 @@ pub(super) enum Attempt {
 
 /// The lowest free address, or one of the lowest where others are about to record theirs: of those
 /// that claimed for the same pool there may be as many again who have not got one yet.
-///
-/// The first conflict alone only shows what other ranges have taken.
 fn choose(
     window: &Window,
     found: &PoolObject,
@@ -78,16 +110,16 @@ fn choose(
         .entries
         .iter()
         .filter_map(|entry| entry.address.as_ref().ok().copied());
-    let claimed = crowd.claims.iter().map(|claim| claim.address);
     let taken: BTreeSet<IpAddr> = recorded
         .chain(avoid.iter().copied())
-        .chain(claimed)
-        .chain(crowd.lost)
+        .chain(crowd.before.iter().copied())
+        .chain(crowd.lost.iter().copied())
+        .chain(crowd.claimed.iter().copied())
         .collect();
     let contended = crowd.conflicts.saturating_sub(1);
     let spread = contended
         .saturating_mul(SPREAD_STEP)
-        .max(queue::waiting(&crowd.claims, found).len())
+        .max(crowd.before.len())
         .min(MAX_SPREAD);
     let free: Vec<IpAddr> = window.free(&taken).take(spread.saturating_add(1)).collect();
     match free.get(retry::random_below(free.len())) {
@@ -107,6 +139,18 @@ pub(super) async fn take(
     attachment: &Attachment,
     (crowd, turn): (&mut Crowd, &mut Turn),
 ) -> Result<Attempt, Error> {
+    let pool = &found.pool;
+    let is_protected = range.overlap == Overlap::Protected;
+    if is_protected && crowd.conflicts == 0 && store.is_crowded(&pool.id) {
+        crowd.part(store, range, found).await;
+        // Nobody is there after all.
+        if crowd.before.is_empty() {
+            crowd.conflicts = 0;
+        }
+    }
+    if crowd.excludes_any() && choose(window, found, avoid, crowd).is_err() {
+        crowd.look(store, range, attachment).await?;
+    }
     for round in 0..CLAIMS_PER_LOOK {
         let address = match choose(window, found, avoid, crowd) {
             // Some may have become free since the pool was read.
@@ -118,23 +162,37 @@ pub(super) async fn take(
             Overlap::Protected => {
                 match claim(store, range, &found.pool, address, attachment).await? {
                     Ok(claim) => Some(claim),
-                    Err(holder) => {
-                        tracing::debug!(%address, holder, "Not claimed");
-                        crowd.part(store, range, address).await?;
+                    Err(Holder { text, is_recent }) => {
+                        tracing::debug!(%address, holder = text, "Not claimed");
+                        crowd.lost.insert(address);
+                        if is_recent {
+                            store.note_crowd(&pool.id);
+                            crowd.part(store, range, found).await;
+                        } else {
+                            crowd.step_over(store, range).await?;
+                        }
                         continue;
                     }
                 }
             }
         };
-        let waited = if claim.is_some() && crowd.conflicts > 0 {
-            queue::wait(store, range, found, address, attachment).await
-        } else {
-            Waited::Not(Vec::new())
+        let waited = match &claim {
+            Some(claim) if crowd.conflicts > 0 => {
+                let mine = Mine {
+                    address,
+                    place: claim.place(),
+                    attachment,
+                };
+                let before = crowd.before.clone();
+                queue::wait(store, range, &found.pool, mine, before).await.0
+            }
+            _ => Waited::Not(Vec::new()),
         };
         let claimed = (address, claim, waited);
         let attempt = write(store, range, &found.pool, claimed, attachment, turn).await?;
         if let Attempt::Lost(address, _) = attempt {
-            crowd.part(store, range, address).await?;
+            crowd.lost.insert(address);
+            crowd.part(store, range, found).await;
         }
         return Ok(attempt);
     }
@@ -160,8 +218,12 @@ async fn write(
     let recorded = match waited {
         Waited::Recorded => Ok(None),
         Waited::Not(others) => {
-            let own = (&*key, address, attachment);
-            record(store, range, pool, own, others).await
+            let own = Mine {
+                address,
+                place: claim.as_ref().map_or(u64::MAX, Claim::place),
+                attachment,
+            };
+            record(store, range, pool, (&key, own), others).await
         }
     };
     match (recorded, claim) {
@@ -182,6 +244,13 @@ async fn write(
     }
 }
 
+/// Who has claimed an address.
+struct Holder {
+    text: String,
+    /// Whether it was a moment ago, and for the same pool.
+    is_recent: bool,
+}
+
 /// Makes the claim, or finds one that an earlier attempt of the same attachment left; otherwise
 /// says who has it.
 async fn claim(
@@ -190,21 +259,28 @@ async fn claim(
     pool: &Pool,
     address: IpAddr,
     attachment: &Attachment,
-) -> Result<Result<Claim, String>, Error> {
+) -> Result<Result<Claim, Holder>, Error> {
     let id = store.reservation_id(range, address);
     if let Some(claim) = store.claim(&id, &pool.id, attachment).await? {
         return Ok(Ok(claim));
     }
+    let changing = |text| Holder {
+        text,
+        is_recent: true,
+    };
     match store.read_claim(&id).await? {
-        None => Ok(Err(format!("reservation {id} came and went"))),
+        None => Ok(Err(changing(format!("reservation {id} came and went")))),
         Some(found) if found.is_of(attachment) && !found.may_run_elsewhere(attachment) => {
             match store.renew(&found, &pool.id, attachment).await {
                 Ok(claim) => Ok(Ok(claim)),
-                Err(error) if error.cause.is_conflict() => Ok(Err(error.to_string())),
+                Err(error) if error.cause.is_conflict() => Ok(Err(changing(error.to_string()))),
                 Err(error) => Err(error.into()),
             }
         }
-        Some(found) => Ok(Err(format!("reservation {id} belongs to {}", found.podref))),
+        Some(found) => Ok(Err(Holder {
+            text: format!("reservation {id} belongs to {}", found.podref),
+            is_recent: found.is_recent(&pool.id, store),
+        })),
     }
 }
 
@@ -214,9 +290,10 @@ async fn record(
     store: &Kubernetes,
     range: &Range<'_>,
     pool: &Pool,
-    (key, address, attachment): (&str, IpAddr, &Attachment),
+    (key, mine): (&str, Mine<'_>),
     mut others: Vec<(String, Attachment)>,
 ) -> Result<Option<String>, CallError> {
+    let Mine { attachment, .. } = mine;
     let mut conflicts = 0_usize;
     loop {
         let own = Change::Add(key, entry_of(attachment));
@@ -246,7 +323,10 @@ async fn record(
         tokio::time::sleep(retry::crowd_pause(conflicts)).await;
         conflicts = conflicts.saturating_add(1);
         if range.overlap == Overlap::Protected {
-            match queue::wait(store, range, &now, address, attachment).await {
+            match queue::wait(store, range, &now.pool, mine, BTreeSet::new())
+                .await
+                .0
+            {
                 Waited::Recorded => return Ok(None),
                 Waited::Not(more) => others = more,
             }

@@ -7,11 +7,33 @@
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::oneshot;
 
 use crate::record::ObjectId;
+
+/// How long after other nodes were in this one's way they are expected to be so again.
+const CROWDED: Duration = Duration::from_secs(10);
+
+/// Notes that other nodes are at the same pool: in the time of the lock file, which lies in the future
+/// then. It is a hint for the next processes of this node, and worth no error.
+pub(super) fn note_crowd(folder: &Path, pool: &ObjectId) {
+    let until = SystemTime::now().checked_add(CROWDED);
+    if let (Ok(file), Some(until)) = (open(folder, pool), until) {
+        let _ = file.set_modified(until);
+    }
+}
+
+/// Whether other nodes were at the same pool a moment ago.
+pub(super) fn is_crowded(folder: &Path, pool: &ObjectId) -> bool {
+    let until = open(folder, pool).and_then(|file| file.metadata()?.modified());
+    let left = until
+        .ok()
+        .and_then(|until| until.duration_since(SystemTime::now()).ok());
+    // Not longer than noted: the clock may have been set back.
+    left.is_some_and(|left| !left.is_zero() && left <= CROWDED)
+}
 
 /// The right to change a pool before the other processes of this node; given back when dropped,
 /// also by a process that is killed.
@@ -110,6 +132,9 @@ mod tests {
         drop(first);
         assert!(wait(5000).await.is_held());
         assert!(Turn::now(folder.path(), &pool).unwrap().is_held());
+        assert!(!is_crowded(folder.path(), &pool));
+        note_crowd(folder.path(), &pool);
+        assert!(is_crowded(folder.path(), &pool));
         let nowhere = Turn::wait(Path::new("/proc/none"), &pool, Duration::from_secs(1)).await;
         assert!(!nowhere.is_held());
     }

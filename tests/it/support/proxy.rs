@@ -54,6 +54,8 @@ impl Seen {
 pub(crate) enum Fault {
     /// Answers with this code and reason (`Conflict`, ...) and does not forward.
     Status(u16, &'static str),
+    /// Answers with this JSON and does not forward.
+    Answer(String),
     /// Forwards, lets the server carry it out, and then answers with this code instead.
     StatusAfter(u16),
     /// Forwards, and ends the connection after so many bytes of the answer's body.

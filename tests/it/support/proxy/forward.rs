@@ -52,6 +52,10 @@ pub(super) async fn answer(
             forward(state, &seen, Request::from_parts(head, body)).await
         }
         Some(Fault::Status(code, reason)) => status(code, reason),
+        Some(Fault::Answer(json)) => {
+            let response = Response::builder().header(CONTENT_TYPE, "application/json");
+            Ok(response.body(full(json.into()))?)
+        }
         Some(Fault::StatusAfter(code)) => {
             whole(forward(state, &seen, request).await?).await?;
             status(code, "")
