@@ -8,6 +8,9 @@ mod protobuf;
 
 use crate::client::Encoding;
 
+/// The largest item, and what surrounds them all, in bytes: an API server stores nothing that large.
+const MAX_ELEMENT: usize = 64 * 1024 * 1024;
+
 /// A list that is read piece by piece.
 #[derive(Debug)]
 pub enum Items {
@@ -30,8 +33,11 @@ pub enum NoList {
     #[error("it ended early")]
     Cut,
     /// An item of it is of another kind.
-    #[error("an item of the list is no object")]
+    #[error("an item of the list is no object, or none can be told apart")]
     Stray,
+    /// More than any server has.
+    #[error("a part of {0} bytes is too large")]
+    TooLarge(usize),
     /// Something else, or one that does not say of which moment it is.
     #[error("kind {0:?} is no list of a certain moment")]
     Other(String),

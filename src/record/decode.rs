@@ -362,7 +362,7 @@ pub fn pod(json: &[u8]) -> Result<SeenPod, serde_json::Error> {
         namespace: &metadata.namespace,
         uid: &metadata.uid,
         deleting: metadata.deletion_timestamp.is_some(),
-        annotation: |key| metadata.annotation(key),
+        annotation: |key: &str| metadata.annotation(key).map(Cow::Borrowed),
     })?;
     seen.state.sandbox = status.as_ref().map(PodStatus::sandbox).unwrap_or_default();
     seen.state.node = spec.and_then(|spec| non_empty(spec.node_name));
@@ -383,7 +383,7 @@ pub fn listed_pod(encoding: Encoding, bytes: &[u8]) -> Result<SeenPod, serde_jso
 }
 
 /// What of a pod's metadata counts, however it is written.
-struct PodMetadata<'a, F: Fn(&str) -> Option<&'a str>> {
+struct PodMetadata<'a, F: Fn(&str) -> Option<Cow<'a, str>>> {
     name: &'a str,
     namespace: &'a str,
     uid: &'a str,
@@ -392,7 +392,7 @@ struct PodMetadata<'a, F: Fn(&str) -> Option<&'a str>> {
 }
 
 /// What a pod's metadata says.
-fn metadata_of_pod<'a, F: Fn(&str) -> Option<&'a str>>(
+fn metadata_of_pod<'a, F: Fn(&str) -> Option<Cow<'a, str>>>(
     metadata: &PodMetadata<'a, F>,
 ) -> Result<SeenPod, serde_json::Error> {
     let PodMetadata {
@@ -401,16 +401,17 @@ fn metadata_of_pod<'a, F: Fn(&str) -> Option<&'a str>>(
     let pod = PodRef::parse(&format!("{namespace}/{name}"))
         .ok_or_else(|| serde::de::Error::custom(format_args!("{name:?} is no namespaced name")))?;
     let annotation = &metadata.annotation;
+    let shown = STATUS_KEYS.map(annotation);
     let state = PodState {
         uid: metadata.uid.into(),
         deleting: metadata.deleting,
-        protected: annotation(RECONCILE_KEY) == Some("false"),
+        protected: annotation(RECONCILE_KEY).as_deref() == Some("false"),
         mirror: annotation(MIRROR_KEY).is_some(),
         finished: None,
         node: None,
         sandbox: Sandbox::default(),
         stage: Stage::default(),
-        status: NetworkStatus::parse(STATUS_KEYS.iter().filter_map(|key| annotation(key))),
+        status: NetworkStatus::parse(shown.iter().flatten().map(|text| &**text)),
     };
     Ok(SeenPod { pod, state })
 }

@@ -18,13 +18,7 @@ fn packages(arguments: &[&str]) -> Vec<String> {
 
 #[test]
 fn without_the_feature_nothing_needs_protoc() {
-    let of_etcd = [
-        "etcd-client",
-        "tonic",
-        "prost",
-        "prost-build",
-        "tonic-prost-build",
-    ];
+    let of_etcd = ["etcd-client", "tonic", "prost-build", "tonic-prost-build"];
     let (default, etcd) = (packages(&[]), packages(&["--features=etcd"]));
     assert!(default.iter().any(|it| it == "kube"), "{default:?}");
     for name in of_etcd {

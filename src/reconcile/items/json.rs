@@ -3,26 +3,18 @@
 //! Kept is one item at a time, and what surrounds the items, which says whether there is another page.
 
 use serde::Deserialize;
+use serde_json::Value;
 
-use super::{Envelope, NoList};
+use super::{Envelope, MAX_ELEMENT, NoList};
 
 /// What surrounds the items; what is no list at all does not parse as one.
 #[derive(Deserialize)]
 struct Surroundings {
     kind: String,
     metadata: ListMetadata,
-    /// Empty, or null where the server has none; but it is there.
-    #[serde(rename = "items")]
-    _items: Present,
-}
-
-/// A member that is there, whatever its value.
-struct Present;
-
-impl<'de> Deserialize<'de> for Present {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        serde::de::IgnoredAny::deserialize(deserializer).map(|_| Self)
-    }
+    /// What is left of the items when they are cut out: empty, or null where the server has none.
+    /// Anything else would be items that were not found. Any value, since an `Option` may be missing.
+    items: Value,
 }
 
 #[derive(Deserialize)]
@@ -74,7 +66,7 @@ const ARRAY_DEPTH: usize = 2;
 
 impl Items {
     /// Takes the next piece of the body, and hands over each item that it completes.
-    pub(super) fn push<E>(
+    pub(super) fn push<E: From<NoList>>(
         &mut self,
         chunk: &[u8],
         mut item: impl FnMut(&[u8]) -> Result<(), E>,
@@ -88,6 +80,9 @@ impl Items {
                     if self.place != Place::Items || byte != b',' {
                         self.envelope.push(byte);
                     }
+                    if self.envelope.len() > MAX_ELEMENT {
+                        return Err(NoList::TooLarge(self.envelope.len()).into());
+                    }
                     at += 1;
                     continue;
                 }
@@ -95,6 +90,10 @@ impl Items {
             let end = self.end_of_item(chunk, if goes_on { at } else { at + 1 });
             let part = chunk.get(at..end).unwrap_or_default();
             at = end;
+            let length = self.partial.len().saturating_add(part.len());
+            if length > MAX_ELEMENT {
+                return Err(NoList::TooLarge(length).into());
+            }
             if self.is_in_item() {
                 self.partial.extend_from_slice(part);
             } else if self.partial.is_empty() {
@@ -201,8 +200,14 @@ impl Items {
             return Err(NoList::Stray);
         }
         let read = serde_json::from_slice(&self.envelope);
-        let Surroundings { kind, metadata, .. } =
-            read.map_err(|error| NoList::Json(error.to_string()))?;
+        let Surroundings {
+            kind,
+            metadata,
+            items,
+        } = read.map_err(|error| NoList::Json(error.to_string()))?;
+        if !items.is_null() && items != Value::Array(Vec::new()) {
+            return Err(NoList::Stray);
+        }
         Envelope::of(&kind, &metadata.resource_version, metadata.continue_token)
     }
 }
@@ -210,7 +215,7 @@ impl Items {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 
@@ -219,8 +224,8 @@ mod tests {
         let mut found = Vec::new();
         for chunk in body.chunks(cut.max(1)) {
             let read = items.push(chunk, |item| {
-                found.push(serde_json::from_slice(item)?);
-                Ok::<_, serde_json::Error>(())
+                found.push(serde_json::from_slice(item).unwrap());
+                Ok::<_, NoList>(())
             });
             read.unwrap();
         }
@@ -284,6 +289,9 @@ mod tests {
             r#"{"kind":"PodList","metadata":{},"items":[]}"#,
             r#"{"kind":"PodList","metadata":{"resourceVersion":""},"items":[]}"#,
             r#"{"kind":"PodList","metadata":{"resourceVersion":"1"}}"#,
+            r#"{"kind":"PodList","metadata":{"resourceVersion":"1"},"items":{}}"#,
+            r#"{"kind":"PodList","metadata":{"resourceVersion":"1"},"items":5}"#,
+            r#"{"kind":"PodList","metadata":{"resourceVersion":"1"},"it\u0065ms":[{}]}"#,
             "<html></html>",
         ] {
             assert!(split(body.as_bytes(), 3).1.is_err(), "{body}");
@@ -306,7 +314,7 @@ mod tests {
         fn no_bytes_make_it_panic(body: Vec<u8>, cut in 1usize..9) {
             let mut items = Items::default();
             for chunk in body.chunks(cut) {
-                let _ = items.push(chunk, |_| Ok::<_, ()>(()));
+                let _ = items.push(chunk, |_| Ok::<_, NoList>(()));
             }
             let _ = items.finish();
         }

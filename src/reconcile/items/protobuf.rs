@@ -8,13 +8,10 @@ use std::ops::ControlFlow;
 use prost::Message;
 use prost::encoding::{WireType, decode_key, decode_varint};
 
-use super::{Envelope, NoList};
+use super::{Envelope, MAX_ELEMENT, NoList};
 use crate::client::Encoding;
 
 const MAGIC: &[u8] = Encoding::MAGIC;
-
-/// Nothing that an API server stores is larger.
-const MAX_ELEMENT: usize = 64 * 1024 * 1024;
 
 /// Two numbers of ten bytes at most.
 const MAX_HEADER: usize = 20;
@@ -47,7 +44,7 @@ pub struct Items {
     partial: Vec<u8>,
     place: Place,
     type_meta: TypeMeta,
-    list_meta: ListMeta,
+    list_meta: Option<ListMeta>,
 }
 
 /// Where the reader is.
@@ -138,7 +135,11 @@ impl Items {
             Field::Magic => self.place = Place::Before,
             Field::TypeMeta => self.type_meta = decoded(value)?,
             Field::Raw(length) => self.place = Place::List(length),
-            Field::Metadata => self.list_meta = decoded(value)?,
+            // Only of the last one would be known whether there is another page.
+            Field::Metadata if self.list_meta.is_some() => {
+                return Err(NoList::Protobuf("it has two metadata".to_owned()).into());
+            }
+            Field::Metadata => self.list_meta = Some(decoded(value)?),
             Field::Item => item(value)?,
             Field::Other => {}
         }
@@ -176,8 +177,7 @@ impl Items {
         let length = match field {
             Field::Raw(_) => value,
             _ if length > MAX_ELEMENT => {
-                let problem = format!("a field of {length} bytes is too large");
-                return Err(NoList::Protobuf(problem));
+                return Err(NoList::TooLarge(length));
             }
             _ => value + length,
         };
@@ -198,10 +198,14 @@ impl Items {
         if self.place != Place::Behind || !self.partial.is_empty() {
             return Err(NoList::Cut);
         }
+        let ListMeta {
+            resource_version,
+            continue_token,
+        } = self.list_meta.unwrap_or_default();
         Envelope::of(
             &self.type_meta.kind,
-            &self.list_meta.resource_version,
-            Some(self.list_meta.continue_token),
+            &resource_version,
+            Some(continue_token),
         )
     }
 }
@@ -311,6 +315,12 @@ mod tests {
             [list("PodList", "1", "", &[]), field(2, b"")].concat(),
             [MAGIC.to_vec(), field(2, b"")].concat(),
             [MAGIC, &[0xff; 30]].concat(),
+            [
+                MAGIC.to_vec(),
+                field(1, &field(2, b"PodList")),
+                field(2, &field(1, &field(2, b"1")).repeat(2)),
+            ]
+            .concat(),
             [MAGIC, &[0x08, 1]].concat(),
         ] {
             assert!(split(&body, 3).1.is_err(), "{body:?}");

@@ -34,12 +34,14 @@ struct ObjectMeta {
 #[derive(Message)]
 struct Time {}
 
+/// The API server does not check that values are UTF-8, and neither is it asked of those that do not
+/// matter: in JSON it writes U+FFFD for what is not.
 #[derive(Message)]
 struct Pair {
-    #[prost(string, tag = "1")]
-    key: String,
-    #[prost(string, tag = "2")]
-    value: String,
+    #[prost(bytes = "vec", tag = "1")]
+    key: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    value: Vec<u8>,
 }
 
 /// Reads it.
@@ -47,8 +49,9 @@ pub(super) fn pod(bytes: &[u8]) -> Result<SeenPod, serde_json::Error> {
     let object = PartialObjectMetadata::decode(bytes).map_err(serde::de::Error::custom)?;
     let metadata = object.metadata.unwrap_or_default();
     let annotation = |key: &str| {
-        let mut pairs = metadata.annotations.iter();
-        Some(pairs.find(|pair| pair.key == key)?.value.as_str())
+        let mut pairs = metadata.annotations.iter().rev();
+        let pair = pairs.find(|pair| pair.key == key.as_bytes())?;
+        Some(String::from_utf8_lossy(&pair.value))
     };
     metadata_of_pod(&PodMetadata {
         name: &metadata.name,
@@ -68,8 +71,8 @@ mod tests {
 
     fn wire(name: &str, namespace: &str, deleting: bool, annotations: &[(&str, &str)]) -> Vec<u8> {
         let pair = |(key, value): &(&str, &str)| Pair {
-            key: (*key).to_owned(),
-            value: (*value).to_owned(),
+            key: (*key).into(),
+            value: (*value).into(),
         };
         let metadata = ObjectMeta {
             name: name.to_owned(),
@@ -98,6 +101,21 @@ mod tests {
         ] {
             assert!(pod(broken).is_err(), "{broken:?}");
         }
+    }
+
+    #[test]
+    fn a_value_that_is_no_text_hides_no_pod() {
+        let mut whole = wire(
+            "web-0",
+            "shop",
+            false,
+            &[("other", "xyz"), (STATUS_KEYS[0], "xyz")],
+        );
+        while let Some(at) = whole.windows(3).position(|part| part == b"xyz") {
+            whole[at] = 0xff;
+        }
+        let seen = pod(&whole).unwrap();
+        assert!(seen.state.status.unreadable.is_some());
     }
 
     proptest! {

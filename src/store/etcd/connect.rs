@@ -125,8 +125,9 @@ impl Connection {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
+            // One of each: a member that is refused is asked once, and another again and again.
+            said.retain(|reason| *reason != failure.reason);
             said.push(failure.reason);
-            // One of each.
             said.drain(..said.len().saturating_sub(all));
             tried = tried.saturating_add(1);
             let pause = if !failure.is_passing {

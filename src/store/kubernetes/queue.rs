@@ -84,13 +84,15 @@ pub(super) async fn wait(
         if !before.is_empty() && !is_over {
             continue;
         }
-        // After the pool: what was recorded and freed in between is not claimed any more.
+        // A claim that is in the cache still, and was recorded and given up before the pool was looked at,
+        // becomes an entry that nobody has: waste, for the reconciler.
         let Ok(claims) = store.recent_owners(range.network, pool).await else {
             return (Waited::Not(Vec::new()), Some(now));
         };
+        // The own claim is there too, and has another place when anybody has changed it.
         let waiting = claims
             .iter()
-            .filter(|claim| !recorded.contains(&claim.address));
+            .filter(|claim| claim.address != mine.address && !recorded.contains(&claim.address));
         let waiting: Vec<&Claimed> = waiting.collect();
         // Some may have claimed between the first list and this node's own claim.
         let ahead = waiting.iter().filter(|claim| claim.place < mine.place);

@@ -148,7 +148,8 @@ pub(super) async fn take(
             crowd.conflicts = 0;
         }
     }
-    if crowd.excludes_any() && choose(window, found, avoid, crowd).is_err() {
+    let is_full = |crowd: &Crowd| choose(window, found, avoid, crowd).is_err();
+    if crowd.excludes_any() && is_full(crowd) && !is_full(&Crowd::default()) {
         crowd.look(store, range, attachment).await?;
     }
     for round in 0..CLAIMS_PER_LOOK {

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use kube::ResourceExt;
+use kube::api::{Api, ListParams, Patch, PatchParams};
 use serde_json::json;
+use whereabouts::api::OverlappingRangeIPReservation;
 
 use super::call::{Network, addresses, call};
 use super::keys;
@@ -77,13 +80,8 @@ async fn a_range_is_full_once_others_have_claimed_all_but_not_by_what_the_pod_it
     assert_eq!(keys(&cluster, "10.0.0.0-29").await, [6]);
 }
 
-#[tokio::test]
-async fn who_waits_looks_at_no_pool_that_is_older_than_the_one_it_chose_from() {
-    let (cluster, proxy, network) = network().await;
-    pool("kube-system", "10.0.0.0/29")
-        .create(cluster.client())
-        .await;
-    // Another node's claim, which is never recorded.
+/// As of another node that was killed before it recorded it.
+async fn dead_claim(cluster: &Cluster, proxy: &Proxy, network: &Network) {
     let elsewhere = network.with("lock_dir", json!(cluster.file("").join("elsewhere")));
     proxy.once(|seen| seen.is("PATCH", "ippools"), Fault::Hang);
     let dead = call("ADD", &elsewhere)
@@ -96,6 +94,49 @@ async fn who_waits_looks_at_no_pool_that_is_older_than_the_one_it_chose_from() {
     }
     dead.signal("KILL");
     dead.wait().await;
+}
+
+#[tokio::test]
+async fn a_claim_that_somebody_labels_meanwhile_is_recorded_all_the_same() {
+    let (cluster, proxy, network) = network().await;
+    pool("kube-system", "10.0.0.0/29")
+        .create(cluster.client())
+        .await;
+    dead_claim(&cluster, &proxy, &network).await;
+    // As a controller of policies does with all objects that it sees.
+    let claims: Api<OverlappingRangeIPReservation> =
+        Api::namespaced(cluster.client().clone(), "kube-system");
+    let label = async move {
+        let change = Patch::Merge(json!({"metadata": {"labels": {"policy": "seen"}}}));
+        for claim in claims.list(&ListParams::default()).await.unwrap() {
+            let name = claim.name_any();
+            let params = PatchParams::default();
+            claims.patch(&name, &params, &change).await.unwrap();
+        }
+    };
+    let is_ours = |seen: &Seen| {
+        let body = String::from_utf8_lossy(&seen.body);
+        seen.is("POST", CLAIMS) && body.contains("default/web") && !body.contains("10.0.0.1\"")
+    };
+    proxy.after(is_ours, label);
+    let before = proxy.log().len();
+    let add = call("ADD", &network).pod("default", "web").run().await;
+    add.expect(0);
+    assert_eq!(keys(&cluster, "10.0.0.0-29").await.len(), 1);
+    let log = proxy.log();
+    let patches = log[before..]
+        .iter()
+        .filter(|seen| seen.is("PATCH", "ippools"));
+    assert_eq!(patches.count(), 1);
+}
+
+#[tokio::test]
+async fn who_waits_looks_at_no_pool_that_is_older_than_the_one_it_chose_from() {
+    let (cluster, proxy, network) = network().await;
+    pool("kube-system", "10.0.0.0/29")
+        .create(cluster.client())
+        .await;
+    dead_claim(&cluster, &proxy, &network).await;
     let before = proxy.log().len();
     let add = call("ADD", &network).pod("default", "web").run().await;
     let given = addresses(&add.expect(0).json()).remove(0);
