@@ -6,6 +6,7 @@
 
 mod acquire;
 mod batch;
+mod claimed;
 mod claims;
 mod own;
 mod pools;

@@ -12,6 +12,7 @@ use super::batch::{Wanted, lead};
 use super::own::recorded;
 use super::settle::settle;
 use super::spool::{Request, Taken, Wish};
+use super::take::Crowd;
 use super::turn::Turn;
 use crate::record::ObjectId;
 use crate::store::{Acquired, Attachment, Error, Range};
@@ -41,7 +42,8 @@ pub(super) async fn acquire(
         .as_ref()
         .map_err(|reason| Error::Exhausted(reason.clone()))?;
     let (mut turn, mut before) = (store.turn_now(&pool_id), None);
-    let mut given = None;
+    let (mut given, mut crowd) = (None, Crowd::default());
+    let mut may_lead = true;
     if turn.is_none() {
         let request = ask(store, range, attachment, avoid);
         let mut waiting = pin!(wait(store, &pool_id, request));
@@ -55,11 +57,16 @@ pub(super) async fn acquire(
         };
         match waited? {
             Waited::Turn(had) => turn = Some(had),
+            Waited::Left(had) => {
+                turn = Some(had);
+                may_lead = false;
+                crowd.find_own(store, range, attachment).await;
+            }
             Waited::Answered(address) => given = Some(address),
         }
     }
     let turn = turn.unwrap_or_else(Turn::none);
-    if turn.is_held() {
+    if turn.is_held() && may_lead {
         let from = source(store, range);
         let others = Taken::all(&store.lock_folder, &pool_id, &from, MAX_BATCH);
         if !others.is_empty() {
@@ -75,7 +82,12 @@ pub(super) async fn acquire(
     }
     // Boxed, or it would be a part of each future that leads here.
     Box::pin(settle(
-        store, range, window, attachment, avoid, before, turn,
+        store,
+        range,
+        (window, avoid),
+        attachment,
+        before,
+        (crowd, turn),
     ))
     .await
 }
@@ -84,6 +96,8 @@ pub(super) async fn acquire(
 enum Waited {
     /// It is this process's turn, or it goes on without.
     Turn(Turn),
+    /// Its turn has come, and whoever had it before has died at what was asked for.
+    Left(Turn),
     /// Another process has done what was asked for.
     Answered(IpAddr),
 }
@@ -138,9 +152,11 @@ async fn wait(
         if let Some(address) = request.answer() {
             return Ok(Waited::Answered(address));
         }
-        // With the turn: whoever had it has ended without an answer.
-        if turn.is_held() || request.withdraw() {
+        if request.withdraw() {
             return Ok(Waited::Turn(turn));
+        }
+        if turn.is_held() {
+            return Ok(Waited::Left(turn));
         }
         if Instant::now() >= store.client.deadline() {
             return Err(Error::Contended {

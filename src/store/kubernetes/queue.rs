@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::claims::Claimed;
+use super::claimed::Claimed;
 use super::own::is_of;
 use super::{Kubernetes, label};
 use crate::record::{ObjectId, Pool, PoolObject};
@@ -89,10 +89,13 @@ pub(super) async fn wait(
         let Ok(claims) = store.recent_owners(range.network, pool).await else {
             return (Waited::Not(Vec::new()), Some(now));
         };
-        // The own claim is there too, and has another place when anybody has changed it.
-        let waiting = claims
-            .iter()
-            .filter(|claim| claim.address != mine.address && !recorded.contains(&claim.address));
+        // The own claim is there too, and has another place when anybody has changed it; and maybe one
+        // that an earlier call made, which was killed.
+        let waiting = claims.iter().filter(|claim| {
+            claim.address != mine.address
+                && claim.owner.as_ref() != Some(mine.attachment)
+                && !recorded.contains(&claim.address)
+        });
         let waiting: Vec<&Claimed> = waiting.collect();
         // Some may have claimed between the first list and this node's own claim.
         let ahead = waiting.iter().filter(|claim| claim.place < mine.place);

@@ -21,14 +21,12 @@ use crate::store::{Acquired, Attachment, Error, Overlap, Range};
 pub(super) async fn settle(
     store: &Kubernetes,
     range: &Range<'_>,
-    window: &Window,
+    (window, avoid): (&Window, &BTreeSet<IpAddr>),
     attachment: &Attachment,
-    avoid: &BTreeSet<IpAddr>,
     mut before: Option<BTreeSet<Box<str>>>,
-    mut turn: Turn,
+    (mut crowd, mut turn): (Crowd, Turn),
 ) -> Result<Acquired, Error> {
     let pool_id = store.pool_id(range);
-    let mut crowd = Crowd::default();
     // An entry of this attachment whose address another pod has claimed is of no use to it.
     let mut lost = BTreeSet::new();
     let mut round = 0_usize;

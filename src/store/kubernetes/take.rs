@@ -36,6 +36,8 @@ pub(super) struct Crowd {
     lost: BTreeSet<IpAddr>,
     /// What is claimed in the network, if that was looked at.
     claimed: Vec<IpAddr>,
+    /// What somebody has claimed for this very attachment, who died at it.
+    own: BTreeSet<IpAddr>,
 }
 
 impl Crowd {
@@ -47,6 +49,21 @@ impl Crowd {
             let pool = &found.pool.id;
             let recent = store.recent_claims(range.network, pool).await;
             self.before = queue::unrecorded(&recent.unwrap_or_default(), found);
+        }
+    }
+
+    /// Looks what was claimed for this attachment already, which nobody else would use as long as it
+    /// lives. This only helps to choose: if it cannot be read, nothing is known.
+    pub(super) async fn find_own(
+        &mut self,
+        store: &Kubernetes,
+        range: &Range<'_>,
+        attachment: &Attachment,
+    ) {
+        if range.overlap == Overlap::Protected {
+            let pool = store.pool_id(range);
+            let own = store.own_claims(range.network, &pool, attachment).await;
+            self.own = own.unwrap_or_default().into_iter().collect();
         }
     }
 
@@ -63,6 +80,7 @@ impl Crowd {
             before,
             lost,
             claimed,
+            own: _,
         } = self;
         !(before.is_empty() && lost.is_empty() && claimed.is_empty())
     }
@@ -110,12 +128,16 @@ fn choose(
         .entries
         .iter()
         .filter_map(|entry| entry.address.as_ref().ok().copied());
-    let taken: BTreeSet<IpAddr> = recorded
+    let mut taken: BTreeSet<IpAddr> = recorded
         .chain(avoid.iter().copied())
-        .chain(crowd.before.iter().copied())
         .chain(crowd.lost.iter().copied())
-        .chain(crowd.claimed.iter().copied())
         .collect();
+    let is_free = |address: &&IpAddr| window.holds(**address) && !taken.contains(*address);
+    if let Some(own) = crowd.own.iter().find(is_free) {
+        return Ok(*own);
+    }
+    taken.extend(&crowd.before);
+    taken.extend(&crowd.claimed);
     let contended = crowd.conflicts.saturating_sub(1);
     let spread = contended
         .saturating_mul(SPREAD_STEP)

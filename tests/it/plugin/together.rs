@@ -246,4 +246,11 @@ async fn those_whose_server_is_killed_are_served_by_the_next() {
         "{recorded:#?}"
     );
     assert_eq!(recorded.len(), 5);
+    // They use what was claimed for them, and the runtime calls DEL for the one that was killed.
+    let del = call("DEL", &node.network).container(&name);
+    del.pod("default", &name).run().await.expect(0);
+    let claims = reservations(node.cluster.client()).await;
+    let given = given.iter().map(|address| address.replace("/24", ""));
+    let given = given.map(|address| format!("kube-system/{address}"));
+    assert_eq!(claims, given.collect::<BTreeSet<_>>());
 }
