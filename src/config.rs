@@ -146,6 +146,11 @@ pub enum Error {
     /// How to reach etcd is not said, or not in full.
     #[error("datastore etcd: {0}")]
     Etcd(&'static str),
+    /// An endpoint of etcd that could not be asked.
+    #[error(
+        "datastore etcd: etcd_host has {0:?}: write HOST:PORT, with http:// or https:// in front of it or nothing"
+    )]
+    Endpoint(String),
     /// The gateway is no address.
     #[error("couldn't parse gateway IP: {0}")]
     Gateway(String),
@@ -193,7 +198,7 @@ impl IpamConfig {
             name,
             ipam: mut document,
         } = merge::read(stdin)?;
-        let mut warnings = members::unknown(&document);
+        let mut warnings = members::unknown("ipam", &document);
         let json = |error: serde_json::Error| Error::Json {
             reason: error.to_string(),
             bytes: merge::shown(stdin),

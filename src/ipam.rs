@@ -303,6 +303,9 @@ impl Plugin for Whereabouts {
         };
         let job = Job::prepare(call)?;
         let Some(node) = job.node.as_deref() else {
+            tracing::warn!(
+                "GC frees nothing: the node has no name (NODENAME, or the file nodename beside the flat file)"
+            );
             return Ok(());
         };
         let valid: BTreeSet<String> = valid.into_iter().map(|valid| valid.container_id).collect();

@@ -99,6 +99,7 @@ mod etcd {
     use super::super::options::{PASSWORD, Records};
     use super::Error;
     use crate::config::EtcdConfig;
+    use crate::store::etcd::connect;
 
     /// What the flags, the environment and the files say.
     pub(super) fn config(records: &Records) -> Result<EtcdConfig, Error> {
@@ -109,8 +110,15 @@ mod etcd {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             read => read.map(Some),
         };
-        let config = EtcdConfig::load(settings, records.flat_file(), &read);
-        config.map_err(|error| Error::Unusable(error.to_string()))
+        let loaded = EtcdConfig::load(settings, records.flat_file(), &read);
+        let (config, warnings) = loaded.map_err(Error::Unusable)?;
+        if let Some(file) = records.flat_file() {
+            for warning in warnings {
+                tracing::warn!(file = %file.display(), "{warning}");
+            }
+        }
+        connect::check(&config).map_err(Error::Unusable)?;
+        Ok(config)
     }
 
     fn password(records: &Records) -> Result<Option<String>, Error> {

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use http::uri::Authority;
 use serde_json::Map;
 
 use super::raw::Ipam;
-use super::{Error, ReadFile, merge};
+use super::{Error, ReadFile, members, merge};
 
 /// How to reach etcd.
 #[derive(Clone, PartialEq, Eq)]
@@ -23,6 +24,14 @@ pub struct EtcdConfig {
     pub key_file: Option<PathBuf>,
 }
 
+/// Whether it is a host with its port, and maybe a scheme that etcd has.
+fn is_endpoint(text: &str) -> bool {
+    let schemes = ["http://", "https://"];
+    let authority = schemes.iter().find_map(|scheme| text.strip_prefix(scheme));
+    let authority = authority.unwrap_or(text).parse::<Authority>();
+    authority.is_ok_and(|authority| authority.port_u16().is_some() && !authority.host().is_empty())
+}
+
 impl fmt::Debug for EtcdConfig {
     /// Without the password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -35,30 +44,40 @@ impl fmt::Debug for EtcdConfig {
 
 impl EtcdConfig {
     /// Checks settings that stand in no network configuration, by their names there; what they leave
-    /// out, the flat file says.
+    /// out, the flat file says. Beside them, what of the flat file is no setting.
+    ///
+    /// # Errors
+    /// When something of it cannot be used; what is no setting is named then as well, since a mistyped
+    /// one may be why.
     pub fn load(
         settings: impl IntoIterator<Item = (&'static str, String)>,
         flat_file: Option<&Path>,
         read_file: ReadFile<'_>,
-    ) -> Result<Self, Error> {
+    ) -> Result<(Self, Vec<String>), String> {
+        let unread = |error: Error| error.to_string();
         let settings = settings.into_iter();
         let mut document: Map<_, _> = settings
             .map(|(name, value)| (name.to_owned(), value.into()))
             .collect();
         if let Some(path) = flat_file {
             let path = path.display().to_string();
-            let flat = merge::first_of(std::iter::once(&*path), read_file)?;
-            let flat = flat.ok_or_else(|| Error::FlatFile {
-                path: path.clone(),
-                reason: "there is no such file".to_owned(),
-            })?;
+            let flat = merge::first_of(std::iter::once(&*path), read_file).map_err(unread)?;
+            let flat = flat.ok_or_else(|| format!("there is no file {path}"))?;
             merge::fill(&mut document, flat);
         }
-        let ipam = merge::typed(&document).map_err(|error| Error::Json {
-            reason: error.to_string(),
-            bytes: "(not shown: there may be a password in it)".to_owned(),
+        let ipam = merge::typed(&document).map_err(|error| {
+            let bytes = "(not shown: there may be a password in it)".to_owned();
+            let reason = error.to_string();
+            unread(Error::Json { reason, bytes })
         })?;
-        Self::of(&ipam)
+        let unknown = members::unknown("the file", &document);
+        match Self::of(&ipam) {
+            Ok(config) => Ok((config, unknown)),
+            Err(error) => Err(std::iter::once(error.to_string())
+                .chain(unknown)
+                .collect::<Vec<_>>()
+                .join("; ")),
+        }
     }
 
     pub(super) fn of(ipam: &Ipam) -> Result<Self, Error> {
@@ -75,6 +94,9 @@ impl EtcdConfig {
             return Err(Error::Etcd(
                 "etcd_host names a user: write that into etcd_username and etcd_password",
             ));
+        }
+        if let Some(odd) = endpoints.iter().find(|endpoint| !is_endpoint(endpoint)) {
+            return Err(Error::Endpoint(odd.clone()));
         }
         let path = |text: &str| (!text.is_empty()).then(|| PathBuf::from(text));
         let (cert_file, key_file) = (path(&ipam.etcd_cert_file), path(&ipam.etcd_key_file));
@@ -97,5 +119,39 @@ impl EtcdConfig {
             cert_file,
             key_file,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_is_a_host_with_its_port() {
+        for good in [
+            "a:1",
+            "10.0.0.1:2379",
+            "[fd00::1]:2379",
+            "http://a.b:1",
+            "https://[::1]:1",
+        ] {
+            assert!(is_endpoint(good), "{good}");
+        }
+        for bad in [
+            "a",
+            "a:",
+            ":1",
+            "a:x",
+            "a:99999",
+            "fd00::1:2379",
+            "htps://a:1",
+            "http://a",
+            "a:1/v3",
+            "https://a:1?x",
+            "http://",
+            "http://http://a:1",
+        ] {
+            assert!(!is_endpoint(bad), "{bad}");
+        }
     }
 }

@@ -52,17 +52,19 @@ const RANGE: [&str; 4] = ["range", "range_start", "range_end", "exclude"];
 /// (RFC 1123 subdomain, 253 characters).
 const MAX_NETWORK_NAME: usize = 253 - 1 - 39 - 4;
 
-/// Names what is no setting, and so is ignored: most often a mistyped one.
-pub(super) fn unknown(ipam: &Map<String, Value>) -> Vec<String> {
+/// Names what is no setting, and so is ignored: most often a mistyped one. `place` is where it stands.
+pub(super) fn unknown(place: &str, ipam: &Map<String, Value>) -> Vec<String> {
     let ranges = ipam.get("ipranges").and_then(Value::as_array);
     let of_ranges = ranges.into_iter().flatten().filter_map(Value::as_object);
     let of_ranges = of_ranges
         .flat_map(Map::keys)
         .filter(|key| !RANGE.contains(&key.as_str()));
     let of_ipam = ipam.keys().filter(|key| !IPAM.contains(&key.as_str()));
-    let say = |place| move |key: &String| format!("{place} {key:?} is no setting and is ignored");
-    let of_ipam = of_ipam.map(say("ipam:"));
-    of_ipam.chain(of_ranges.map(say("ipRanges:"))).collect()
+    let say = |place: &str, key: &String| format!("{place}: {key:?} is no setting and is ignored");
+    let of_ipam = of_ipam.map(|key| say(place, key));
+    of_ipam
+        .chain(of_ranges.map(|key| say("ipRanges", key)))
+        .collect()
 }
 
 /// Whether the names of Kubernetes objects can begin with this text and a `-`.

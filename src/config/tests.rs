@@ -142,6 +142,10 @@ fn each_mistake_has_its_text() {
             "datastore etcd: etcd_cert_file and etcd_key_file go together",
         ),
         (
+            json!({"datastore": "etcd", "etcd_host": "a:2379 b"}),
+            "datastore etcd: etcd_host has \"b\": write HOST:PORT, with http:// or https:// in front of it or nothing",
+        ),
+        (
             json!({"datastore": "etcd", "etcd_host": "http://root:sesame@a:2379"}),
             "datastore etcd: etcd_host names a user: write that into etcd_username and etcd_password",
         ),

@@ -79,7 +79,10 @@ pub fn print(
 ) -> io::Result<Result<(), Unknown>> {
     let records = &snapshot.records;
     let ids: Vec<RecordId> = match target {
-        Target::Address(address) => records.at(*address).collect(),
+        Target::Address(address) => {
+            let at = records.at(*address);
+            at.chain(records.unreadable_at(*address)).collect()
+        }
         Target::Pod(pod) => {
             let of_pod = records.ids().filter(|id| records.pod_of(*id) == Some(pod));
             of_pod.collect()

@@ -257,7 +257,7 @@ fn read_plugin(name: Option<&Value>, mut plugin: Value, datastore: Datastore) ->
     // Where the records are usually stands in a file on the node; what stands here goes before that.
     let flat = |_: &Path| -> io::Result<Option<Vec<u8>>> {
         let on_the_node = "on the node";
-        let flat = json!({"kubernetes": {"kubeconfig": on_the_node}, "etcd_host": on_the_node,
+        let flat = json!({"kubernetes": {"kubeconfig": on_the_node}, "etcd_host": "on.the.node:2379",
             "datastore": datastore.name()});
         Ok(Some(flat.to_string().into_bytes()))
     };

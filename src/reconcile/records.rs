@@ -170,6 +170,22 @@ impl Records {
             .map(|(_, slot)| slot.id())
     }
 
+    /// Entries of which no address can be read, but whose key is that of this one.
+    pub fn unreadable_at(&self, address: IpAddr) -> impl Iterator<Item = RecordId> + '_ {
+        let key_in = move |pool: &Pool| match &pool.range {
+            Ok(range) if range.contains(address) => {
+                range.offset_of(address).map(|at| at.to_string())
+            }
+            Ok(_) => None,
+            Err(_) => Some(address.to_string()),
+        };
+        let entries = self.entries.iter().enumerate();
+        let unreadable = entries.filter(move |(_, entry)| {
+            entry.address.is_err() && key_in(self.pool_of(entry)).as_deref() == Some(&*entry.key)
+        });
+        unreadable.map(|(index, _)| RecordId::Entry(index))
+    }
+
     /// All records, entries first.
     pub fn ids(&self) -> impl Iterator<Item = RecordId> + use<> {
         let entries = (0..self.entries.len()).map(RecordId::Entry);

@@ -4,6 +4,8 @@
 
 /// What stands before why we refuse the server's certificate.
 const THEIRS: &str = "invalid peer certificate";
+/// What is said of a key that is another certificate's.
+const OTHER_PAIR: &str = "KeyMismatch";
 /// What stands before why the server refuses us.
 const ALERT: &str = "received fatal alert: ";
 /// Which of these are about our certificate.
@@ -23,6 +25,9 @@ const OURS: [&str; 9] = [
 pub(super) fn refused(failure: &str) -> Option<&'static str> {
     if failure.contains(THEIRS) {
         return Some("its certificate is refused (etcd_ca_cert_file, etcd_host)");
+    }
+    if failure.contains(OTHER_PAIR) {
+        return Some("the key is not that of the certificate (etcd_cert_file, etcd_key_file)");
     }
     let (_, alert) = failure.split_once(ALERT)?;
     let name = alert.split(|c: char| !c.is_ascii_alphanumeric()).next()?;
@@ -46,6 +51,7 @@ mod tests {
                 "h2: received fatal alert: UnknownCA: stream",
                 Some("it refuses"),
             ),
+            ("keys may not be consistent: KeyMismatch", Some("the key")),
             ("received fatal alert: InternalError", None),
             ("stream closed because of a broken pipe", None),
             ("", None),

@@ -56,6 +56,14 @@ pub(crate) enum Kind {
     Other,
 }
 
+/// Finds out whether a configuration can be used: reads the files that it names, and connects to nobody.
+///
+/// # Errors
+/// When a file cannot be read, or has nothing of what it should.
+pub(crate) fn check(config: &EtcdConfig) -> Result<(), String> {
+    Members::new(config).map(drop)
+}
+
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         let Failure { action, reason, .. } = failure;
@@ -177,7 +185,7 @@ impl Connection {
                 (reason, true, Kind::NoAnswer)
             }
             Err(_) => (
-                "no answer in time (add_timeout or del_timeout)".to_owned(),
+                "no answer in time (add_timeout, del_timeout or --timeout)".to_owned(),
                 false,
                 Kind::NoAnswer,
             ),

@@ -25,6 +25,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The least of it, however little time is left.
 const LEAST_PATIENCE: Duration = Duration::from_millis(500);
 
+/// What the PEM files have to hold.
+const CERTIFICATE: &str = "CERTIFICATE-----";
+const KEY: &str = "PRIVATE KEY-----";
+
 /// All members that are configured.
 pub(super) struct Members {
     all: Vec<Member>,
@@ -90,10 +94,9 @@ impl Members {
         self.now().turn
     }
 
-    /// Its address.
+    /// Its address, and whether it is spoken to with TLS: a mistake in that has no message of its own.
     pub(super) fn name(&self, turn: Turn) -> &str {
-        let url = self.of(turn).map_or("", |member| &member.url);
-        url.split_once("://").map_or(url, |(_, name)| name)
+        self.of(turn).map_or("", |member| &member.url)
     }
 
     /// Until when it may take to answer.
@@ -215,20 +218,37 @@ fn options(url: &str, config: &EtcdConfig) -> Result<ConnectOptions, String> {
     if url.starts_with("https://") {
         let mut tls = TlsOptions::new();
         if let Some(path) = &config.ca_cert_file {
-            tls = tls.ca_certificate(Certificate::from_pem(read("etcd_ca_cert_file", path)?));
+            tls = tls.ca_certificate(Certificate::from_pem(read(
+                "etcd_ca_cert_file",
+                path,
+                CERTIFICATE,
+            )?));
         } else {
             tls = tls.with_native_roots();
         }
         if let (Some(cert), Some(key)) = (&config.cert_file, &config.key_file) {
-            let cert = read("etcd_cert_file", cert)?;
-            tls = tls.identity(Identity::from_pem(cert, read("etcd_key_file", key)?));
+            let cert = read("etcd_cert_file", cert, CERTIFICATE)?;
+            let key = read("etcd_key_file", key, KEY)?;
+            tls = tls.identity(Identity::from_pem(cert, key));
         }
         options = options.with_tls(tls);
     }
     Ok(options)
 }
 
-fn read(setting: &str, path: &Path) -> Result<Vec<u8>, String> {
-    let read = std::fs::read(path);
-    read.map_err(|error| format!("cannot read {setting} {}: {error}", path.display()))
+/// Reads a file, in which there has to be something of this kind: an empty one would be taken without a
+/// word.
+fn read(setting: &str, path: &Path, kind: &str) -> Result<String, String> {
+    let path_text = path.display();
+    let read = std::fs::read_to_string(path)
+        .map_err(|error| format!("cannot read {setting} {path_text}: {error}"))?;
+    let is_there = read
+        .lines()
+        .any(|line| line.starts_with("-----BEGIN ") && line.contains(kind));
+    if is_there {
+        Ok(read)
+    } else {
+        let kind = kind.trim_end_matches('-').to_lowercase();
+        Err(format!("{setting} {path_text} has no {kind} in PEM"))
+    }
 }

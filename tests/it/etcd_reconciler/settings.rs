@@ -88,7 +88,7 @@ async fn certificates_are_asked_for_and_checked() {
     };
     flags("ca.crt", "client").output().await.expect(0);
     flags("client.crt", "client").output().await.expect(1);
-    let missing = flags("ca.crt", "none").output().await.expect(1);
+    let missing = flags("ca.crt", "none").output().await.expect(2);
     assert!(
         missing.stderr.contains("cannot read etcd_cert_file"),
         "{missing:#?}"
@@ -162,6 +162,8 @@ async fn what_makes_no_sense_is_refused_before_anything_is_read() {
     let cluster = Cluster::lock().await;
     let bad = cluster.file("no JSON");
     let (bad, none) = (bad.to_str().unwrap(), "/none/at/all");
+    let mistyped = cluster.file(r#"{"etcd_hosts": "a:1"}"#);
+    let mistyped = mistyped.to_str().unwrap();
     for (arguments, why) in [
         (
             &["--etcd-host", "a:1"][..],
@@ -196,7 +198,37 @@ async fn what_makes_no_sense_is_refused_before_anything_is_read() {
         ),
         (
             &["--datastore", "etcd", "--etcd-config", none],
-            "there is no such file",
+            "there is no file /none/at/all",
+        ),
+        (
+            &["--datastore", "etcd", "--etcd-config", mistyped],
+            "etcd_host is missing: write HOST:PORT; the file: \"etcd_hosts\" is no setting",
+        ),
+        (
+            &["--datastore", "etcd", "--etcd-host", "etcd.example.com"],
+            "etcd_host has \"etcd.example.com\": write HOST:PORT",
+        ),
+        (
+            &[
+                "--datastore",
+                "etcd",
+                "--etcd-host",
+                "https://a:1",
+                "--etcd-ca-cert-file",
+                none,
+            ],
+            "cannot read etcd_ca_cert_file /none/at/all",
+        ),
+        (
+            &[
+                "--datastore",
+                "etcd",
+                "--etcd-host",
+                "https://a:1",
+                "--etcd-ca-cert-file",
+                bad,
+            ],
+            "has no certificate in PEM",
         ),
         (
             &["--datastore", "etcd", "--etcd-password-file", none],

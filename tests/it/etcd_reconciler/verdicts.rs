@@ -57,6 +57,15 @@ async fn what_cannot_be_read_is_reported_and_kept() {
         put(&etcd, &key, &value).await;
     }
     let before = all(&etcd).await;
+    let explained = async || {
+        let explain = run(&cluster, &etcd).args(["explain", "10.0.0.7"]);
+        let explained = explain.output().await.expect(0);
+        assert!(
+            explained.stdout.contains("Malformed: key"),
+            "{explained:#?}"
+        );
+    };
+    explained().await;
     let kept = run(&cluster, &etcd).args(["--force"]).output().await;
     let kept = kept.expect(0);
     let said = kept.json();
@@ -84,6 +93,8 @@ async fn what_cannot_be_read_is_reported_and_kept() {
     let after = all(&etcd).await;
     assert_eq!(after.len(), gone.len() - 1);
     assert!(!after.iter().any(|(it, _)| *it == key("10.0.0.1")));
+    // Nothing says now of which range it is.
+    explained().await;
 }
 
 #[tokio::test]
