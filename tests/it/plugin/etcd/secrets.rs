@@ -45,7 +45,10 @@ async fn users_are_asked_for_their_password_which_is_never_shown() {
     let in_host = host("http://root:sesame@127.0.0.1:1").with("etcd_password", json!(""));
     for (network, expected) in [
         (wrong.clone(), "authentication failed"),
-        (host("127.0.0.1:1"), "cannot connect to etcd: http://127.0.0.1:1: "),
+        (
+            host("127.0.0.1:1"),
+            "cannot connect to etcd: http://127.0.0.1:1: ",
+        ),
         (in_host, "etcd_host names a user"),
         (network.with("etcd_username", json!("")), "etcd"),
     ] {
