@@ -33,7 +33,7 @@ pub enum NoList {
     #[error("it ended early")]
     Cut,
     /// An item of it is of another kind.
-    #[error("an item of the list is no object, or none can be told apart")]
+    #[error("an item of the list is no object")]
     Stray,
     /// More than any server has.
     #[error("a part of {0} bytes is too large")]

@@ -2,8 +2,10 @@
 //!
 //! Kept is one item at a time, and what surrounds the items, which says whether there is another page.
 
-use serde::Deserialize;
-use serde_json::Value;
+use std::fmt;
+
+use serde::de::{self, IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::{Envelope, MAX_ELEMENT, NoList};
 
@@ -12,9 +14,39 @@ use super::{Envelope, MAX_ELEMENT, NoList};
 struct Surroundings {
     kind: String,
     metadata: ListMetadata,
-    /// What is left of the items when they are cut out: empty, or null where the server has none.
-    /// Anything else would be items that were not found. Any value, since an `Option` may be missing.
-    items: Value,
+    /// It is there, or this is no list.
+    #[serde(rename = "items")]
+    _items: Nothing,
+}
+
+/// What is left of the items when they are cut out: an empty array, or null where the server has none.
+/// Anything else would be items that were not found.
+struct Nothing;
+
+impl<'de> Deserialize<'de> for Nothing {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // Not as an `Option`: that may be missing.
+        deserializer.deserialize_any(Nothing)
+    }
+}
+
+impl<'de> Visitor<'de> for Nothing {
+    type Value = Self;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("no items besides those that can be told apart")
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self, A::Error> {
+        match items.next_element::<IgnoredAny>()? {
+            None => Ok(self),
+            Some(_) => Err(de::Error::custom("its items cannot be told apart")),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -200,14 +232,8 @@ impl Items {
             return Err(NoList::Stray);
         }
         let read = serde_json::from_slice(&self.envelope);
-        let Surroundings {
-            kind,
-            metadata,
-            items,
-        } = read.map_err(|error| NoList::Json(error.to_string()))?;
-        if !items.is_null() && items != Value::Array(Vec::new()) {
-            return Err(NoList::Stray);
-        }
+        let Surroundings { kind, metadata, .. } =
+            read.map_err(|error| NoList::Json(error.to_string()))?;
         Envelope::of(&kind, &metadata.resource_version, metadata.continue_token)
     }
 }
@@ -215,7 +241,7 @@ impl Items {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 

@@ -26,8 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const LEAST_PATIENCE: Duration = Duration::from_millis(500);
 
 /// What the PEM files have to hold.
-const CERTIFICATE: &str = "CERTIFICATE-----";
-const KEY: &str = "PRIVATE KEY-----";
+const CERTIFICATE: &[&str] = &["CERTIFICATE"];
+const KEY: &[&str] = &["PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"];
 
 /// All members that are configured.
 pub(super) struct Members {
@@ -236,19 +236,19 @@ fn options(url: &str, config: &EtcdConfig) -> Result<ConnectOptions, String> {
     Ok(options)
 }
 
-/// Reads a file, in which there has to be something of this kind: an empty one would be taken without a
-/// word.
-fn read(setting: &str, path: &Path, kind: &str) -> Result<String, String> {
+/// Reads a file, in which there has to be something of these kinds: one that has none would be taken
+/// without a word.
+fn read(setting: &str, path: &Path, kinds: &[&str]) -> Result<Vec<u8>, String> {
     let path_text = path.display();
-    let read = std::fs::read_to_string(path)
+    let text = std::fs::read(path)
         .map_err(|error| format!("cannot read {setting} {path_text}: {error}"))?;
-    let is_there = read
-        .lines()
-        .any(|line| line.starts_with("-----BEGIN ") && line.contains(kind));
-    if is_there {
-        Ok(read)
-    } else {
-        let kind = kind.trim_end_matches('-').to_lowercase();
-        Err(format!("{setting} {path_text} has no {kind} in PEM"))
+    let has = |kind: &&str| {
+        let begin = format!("-----BEGIN {kind}-----");
+        memchr::memmem::find(&text, begin.as_bytes()).is_some()
+    };
+    if kinds.iter().any(has) {
+        return Ok(text);
     }
+    let kind = kinds.first().copied().unwrap_or_default().to_lowercase();
+    Err(format!("{setting} {path_text} has no {kind} in PEM"))
 }

@@ -60,7 +60,7 @@ pub(super) async fn acquire(
             Waited::Left(had) => {
                 turn = Some(had);
                 may_lead = false;
-                crowd.find_own(store, range, attachment).await;
+                crowd.is_left = true;
             }
             Waited::Answered(address) => given = Some(address),
         }

@@ -70,7 +70,7 @@ async fn drop_unrecorded(
 /// Frees what containers of this node hold, other than the valid ones.
 ///
 /// Networks with the same range share its pool, and each is told its own containers only: an
-/// address whose claim is known to be another network's is left for the GC of that one.
+/// address is left alone unless its claim says that it is this network's.
 pub(super) async fn collect(
     store: &Kubernetes,
     range: &Range<'_>,
@@ -92,7 +92,7 @@ pub(super) async fn collect(
         let id = text_of(entry, "/id");
         let is_garbage =
             entry.owner.node.as_deref() == Some(*node) && !id.is_empty() && !valid.contains(&id);
-        if is_garbage && !is_claimed_elsewhere(store, range, network, entry).await? {
+        if is_garbage && is_claimed_in(store, range, network, entry).await? {
             doomed.insert((entry.key.clone(), entry.raw().into_owned()));
         }
     }
@@ -104,8 +104,8 @@ pub(super) async fn collect(
     take_out(store, range, is_doomed).await.map(drop)
 }
 
-/// Whether an entry's address is known to be claimed in another CNI network.
-async fn is_claimed_elsewhere(
+/// Whether an entry's address is known to be claimed in this CNI network: the entry does not say it.
+async fn is_claimed_in(
     store: &Kubernetes,
     range: &Range<'_>,
     network: &str,
@@ -116,7 +116,7 @@ async fn is_claimed_elsewhere(
     };
     let id = store.reservation_id(range, *address);
     let claimed_in = store.read_claim(&id).await?.and_then(|claim| claim.network);
-    Ok(claimed_in.is_some_and(|name| name != label(network)))
+    Ok(claimed_in.is_some_and(|name| name == label(network)))
 }
 
 /// Takes all entries out that are `meant`, each with its claim; whether there were any, and all of

@@ -36,7 +36,9 @@ pub(super) struct Crowd {
     lost: BTreeSet<IpAddr>,
     /// What is claimed in the network, if that was looked at.
     claimed: Vec<IpAddr>,
-    /// What somebody has claimed for this very attachment, who died at it.
+    /// Whether somebody died at getting an address for this very attachment.
+    pub(super) is_left: bool,
+    /// What that one has claimed for it.
     own: BTreeSet<IpAddr>,
 }
 
@@ -49,17 +51,13 @@ impl Crowd {
             let pool = &found.pool.id;
             let recent = store.recent_claims(range.network, pool).await;
             self.before = queue::unrecorded(&recent.unwrap_or_default(), found);
+            self.before.retain(|address| !self.own.contains(address));
         }
     }
 
     /// Looks what was claimed for this attachment already, which nobody else would use as long as it
     /// lives. This only helps to choose: if it cannot be read, nothing is known.
-    pub(super) async fn find_own(
-        &mut self,
-        store: &Kubernetes,
-        range: &Range<'_>,
-        attachment: &Attachment,
-    ) {
+    async fn find_own(&mut self, store: &Kubernetes, range: &Range<'_>, attachment: &Attachment) {
         if range.overlap == Overlap::Protected {
             let pool = store.pool_id(range);
             let own = store.own_claims(range.network, &pool, attachment).await;
@@ -80,6 +78,7 @@ impl Crowd {
             before,
             lost,
             claimed,
+            is_left: _,
             own: _,
         } = self;
         !(before.is_empty() && lost.is_empty() && claimed.is_empty())
@@ -132,7 +131,9 @@ fn choose(
         .chain(avoid.iter().copied())
         .chain(crowd.lost.iter().copied())
         .collect();
-    let is_free = |address: &&IpAddr| window.holds(**address) && !taken.contains(*address);
+    let is_free = |address: &&IpAddr| {
+        window.holds(**address) && !window.excludes(**address) && !taken.contains(*address)
+    };
     if let Some(own) = crowd.own.iter().find(is_free) {
         return Ok(*own);
     }
@@ -163,6 +164,9 @@ pub(super) async fn take(
 ) -> Result<Attempt, Error> {
     let pool = &found.pool;
     let is_protected = range.overlap == Overlap::Protected;
+    if std::mem::take(&mut crowd.is_left) {
+        crowd.find_own(store, range, attachment).await;
+    }
     if is_protected && crowd.conflicts == 0 && store.is_crowded(&pool.id) {
         crowd.part(store, range, found).await;
         // Nobody is there after all.
@@ -206,7 +210,8 @@ pub(super) async fn take(
                     place: claim.place(),
                     attachment,
                 };
-                let before = crowd.before.clone();
+                let mut before = crowd.before.clone();
+                before.remove(&address);
                 queue::wait(store, range, &found.pool, mine, before).await.0
             }
             _ => Waited::Not(Vec::new()),

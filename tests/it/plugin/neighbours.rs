@@ -290,6 +290,44 @@ async fn an_entry_whose_address_another_pod_has_claimed_is_given_up() {
 }
 
 #[tokio::test]
+async fn gc_takes_nothing_of_which_nobody_says_whose_network_it_is() {
+    let cluster = Cluster::lock().await;
+    let client = cluster.client();
+    let valid = json!([{"containerID": "other", "ifname": "net1"}]);
+    // Two networks share a pool, and no reservation says whose an address is.
+    let lan = Network::new(
+        &cluster,
+        json!({"range": "10.0.0.0/24", "enable_overlapping_ranges": false}),
+    );
+    let wan = lan.top("name", json!("wan"));
+    let add = call("ADD", &wan).pod("default", "web").run().await;
+    add.expect(0);
+    // The Go program's reservation says nothing of it either.
+    let owner = json!({"id": "c-go", "nodename": "node-a"});
+    let entry = json!({"id": "c-go", "podref": "default/go", "ifname": "net1", "owner": owner});
+    let pool = pool("kube-system", "10.1.0.0/24");
+    pool.raw_entry("7", entry).create(client).await;
+    let reserved = reservation("kube-system", "10.1.0.7", "default/go").ifname("net1");
+    reserved.create(client).await;
+    let go = Network::new(&cluster, json!({"range": "10.1.0.0/24"}));
+    for network in [&lan, &wan, &go] {
+        let gc = call(
+            "GC",
+            &network.top("cni.dev/valid-attachments", valid.clone()),
+        );
+        gc.run().await.expect(0);
+    }
+    for pool in ["10.0.0.0-24", "10.1.0.0-24"] {
+        assert_eq!(
+            entries(client, "kube-system", pool).await.len(),
+            1,
+            "{pool}"
+        );
+    }
+    assert_eq!(reservations(client).await.len(), 1);
+}
+
+#[tokio::test]
 async fn a_repaired_entry_without_a_container_stays_until_its_pod_takes_it_over() {
     let cluster = Cluster::lock().await;
     let client = cluster.client();
