@@ -153,7 +153,7 @@ fn print_free(
     let pool = pool.id.to_string();
     writeln!(
         out,
-        "{address} is in the range of pool {}, and nothing that can be read records it.",
+        "{address} is in the range of pool {}, and nothing records it.",
         escape(&pool)
     )?;
     Ok(Ok(()))
