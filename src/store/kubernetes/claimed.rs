@@ -65,6 +65,13 @@ fn addresses(name: &str, network: &str) -> Vec<IpAddr> {
     of_network.map(|(_, address)| address).collect()
 }
 
+/// Those of all these claims.
+fn addresses_of(claims: impl Iterator<Item = Claim>, network: &str) -> Vec<IpAddr> {
+    claims
+        .flat_map(|claim| addresses(&claim.id.name, network))
+        .collect()
+}
+
 impl Kubernetes {
     /// The addresses that are claimed in this network, by whomever.
     pub(super) async fn claims_in(&self, network: &str) -> Result<Vec<IpAddr>, CallError> {
@@ -82,9 +89,7 @@ impl Kubernetes {
         let others = all
             .map(|item| self.claim_of(item))
             .filter(|claim| !claim.is_of(attachment) || claim.may_run_elsewhere(attachment));
-        let others: Vec<Claim> = others.collect();
-        let names = others.iter().map(|claim| &*claim.id.name);
-        Ok(names.flat_map(|name| addresses(name, network)).collect())
+        Ok(addresses_of(others, network))
     }
 
     /// The addresses that are claimed for this attachment, and for no other pool.
@@ -98,9 +103,7 @@ impl Kubernetes {
         let own = all.filter(|claim| {
             claim.is_of(attachment) && claim.pool.as_deref() == Some(&*label(&pool.name))
         });
-        let own: Vec<Claim> = own.collect();
-        let names = own.iter().map(|claim| &*claim.id.name);
-        Ok(names.flat_map(|name| addresses(name, network)).collect())
+        Ok(addresses_of(own, network))
     }
 
     /// The addresses that were claimed for a pool a moment ago.

@@ -80,8 +80,11 @@ async fn a_range_is_full_once_others_have_claimed_all_but_not_by_what_the_pod_it
     assert_eq!(keys(&cluster, "10.0.0.0-29").await, [6]);
 }
 
-/// As of another node that was killed before it recorded it.
+/// In a pool that is there already, as of another node that was killed before it recorded it.
 async fn dead_claim(cluster: &Cluster, proxy: &Proxy, network: &Network) {
+    pool("kube-system", "10.0.0.0/29")
+        .create(cluster.client())
+        .await;
     let elsewhere = network.with("lock_dir", json!(cluster.file("").join("elsewhere")));
     proxy.once(|seen| seen.is("PATCH", "ippools"), Fault::Hang);
     let dead = call("ADD", &elsewhere)
@@ -99,9 +102,6 @@ async fn dead_claim(cluster: &Cluster, proxy: &Proxy, network: &Network) {
 #[tokio::test]
 async fn a_claim_that_somebody_labels_meanwhile_is_recorded_all_the_same() {
     let (cluster, proxy, network) = network().await;
-    pool("kube-system", "10.0.0.0/29")
-        .create(cluster.client())
-        .await;
     dead_claim(&cluster, &proxy, &network).await;
     // As a controller of policies does with all objects that it sees.
     let claims: Api<OverlappingRangeIPReservation> =
@@ -138,9 +138,6 @@ async fn a_claim_that_somebody_labels_meanwhile_is_recorded_all_the_same() {
 #[tokio::test]
 async fn who_waits_looks_at_no_pool_that_is_older_than_the_one_it_chose_from() {
     let (cluster, proxy, network) = network().await;
-    pool("kube-system", "10.0.0.0/29")
-        .create(cluster.client())
-        .await;
     dead_claim(&cluster, &proxy, &network).await;
     let before = proxy.log().len();
     let add = call("ADD", &network).pod("default", "web").run().await;
