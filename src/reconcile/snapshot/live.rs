@@ -299,11 +299,15 @@ pub async fn read_pool(client: &Client, pool: &ObjectId) -> Result<Option<PoolOb
     get_pool(client, pool, &GetParams::default()).await
 }
 
-/// The same from the server's cache, which costs a fifth: as it is, or has been at some time since it
-/// was `seen`, but not as it was before.
-pub async fn glance_at_pool(client: &Client, seen: &Pool) -> Result<Option<PoolObject>, CallError> {
-    let params = GetParams::at(&seen.resource_version);
-    get_pool(client, &seen.id, &params).await
+/// The same from the server's cache, which costs a fifth: as it is, or has been at some time; but not as it
+/// was before it was `seen`.
+pub async fn glance_at_pool(
+    client: &Client,
+    id: &ObjectId,
+    seen: Option<&Pool>,
+) -> Result<Option<PoolObject>, CallError> {
+    let params = seen.map_or_else(GetParams::any, |seen| GetParams::at(&seen.resource_version));
+    get_pool(client, id, &params).await
 }
 
 async fn get_pool(

@@ -11,7 +11,7 @@ use super::Kubernetes;
 use super::batch::{Wanted, lead};
 use super::own::recorded;
 use super::settle::settle;
-use super::spool::{Request, Taken, Wish};
+use super::spool::{Request, Taken, Waiting, Wish};
 use super::take::Crowd;
 use super::turn::Turn;
 use crate::record::ObjectId;
@@ -25,8 +25,8 @@ const MAX_BATCH: usize = 100;
 /// the call began is not that of a container after this call's: no runtime gives up on a call and
 /// starts the next within this time.
 const BEFORE_A_LOOK: Duration = Duration::from_secs(1);
-/// The pause between two looks for an answer.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// The pause between two looks for an answer; and which part of the time waited it is at least.
+const LOOK_EVERY: (Duration, u32) = (Duration::from_millis(20), 10);
 
 /// Allocates an address, or finds the one that the attachment has.
 pub(super) async fn acquire(
@@ -46,13 +46,16 @@ pub(super) async fn acquire(
     let mut may_lead = true;
     if turn.is_none() {
         let request = ask(store, range, attachment, avoid);
-        let mut waiting = pin!(wait(store, &pool_id, request));
+        let mut waiting = pin!(wait(store, &pool_id, request.as_ref()));
         let soon = tokio::time::timeout(BEFORE_A_LOOK, &mut waiting).await;
         let waited = if let Ok(waited) = soon {
             waited
         } else {
-            let found = store.read_pool(&pool_id).await?;
-            before = Some(recorded(found.as_ref(), attachment));
+            let told = request.as_ref().and_then(Request::before);
+            before = Some(match told {
+                Some(told) => told,
+                None => look(store, &pool_id, attachment).await?,
+            });
             waiting.await
         };
         match waited? {
@@ -71,7 +74,8 @@ pub(super) async fn acquire(
         let others = Taken::all(&store.lock_folder, &pool_id, &from, MAX_BATCH);
         if !others.is_empty() {
             let own = Wanted { attachment, avoid };
-            given = Box::pin(lead(store, range, window, own, others)).await;
+            let waiting = Waiting::now(&store.lock_folder, &pool_id, &from);
+            given = Box::pin(lead(store, range, window, own, (others, waiting))).await;
         }
     }
     if let Some(address) = given {
@@ -100,6 +104,17 @@ enum Waited {
     Left(Turn),
     /// Another process has done what was asked for.
     Answered(IpAddr),
+}
+
+/// What the pool records of the attachment, in the server's cache: what was recorded a moment ago and is
+/// missing there counts as recorded since.
+async fn look(
+    store: &Kubernetes,
+    pool: &ObjectId,
+    attachment: &Attachment,
+) -> Result<BTreeSet<Box<str>>, Error> {
+    let found = store.glance_at_pool(pool, None).await?;
+    Ok(recorded(found.as_ref(), attachment))
 }
 
 /// Asks whoever has the turn; without it this process does it alone.
@@ -133,15 +148,20 @@ fn source(store: &Kubernetes, range: &Range<'_>) -> String {
 async fn wait(
     store: &Kubernetes,
     pool: &ObjectId,
-    request: Option<Request>,
+    request: Option<&Request>,
 ) -> Result<Waited, Error> {
     let mut turn = pin!(store.turn(pool));
     let Some(request) = request else {
         return Ok(Waited::Turn(turn.await));
     };
+    let started = Instant::now();
+    let pause = || {
+        let (least, part) = LOOK_EVERY;
+        least.max(started.elapsed() / part)
+    };
     // Not only when it is this process's turn: others may have theirs before.
     let turn = loop {
-        if let Ok(turn) = tokio::time::timeout(LOOK_EVERY, &mut turn).await {
+        if let Ok(turn) = tokio::time::timeout(pause(), &mut turn).await {
             break turn;
         }
         if let Some(address) = request.answer() {
@@ -164,6 +184,6 @@ async fn wait(
                 last: "another process of this node was at it, and has not answered".to_owned(),
             });
         }
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(pause()).await;
     }
 }

@@ -11,11 +11,11 @@ use futures::StreamExt;
 
 use super::Kubernetes;
 use super::claims::Claim;
-use super::own::{entry_of, is_for, is_of};
+use super::own::{entry_of, is_for, is_of, recorded};
 use super::pools::Change;
 use super::queue::{self, Mine, Waited};
 use super::settle::check_range;
-use super::spool::Taken;
+use super::spool::{Taken, Waiting};
 use super::undo::{give_back, take_back};
 use crate::allocate::Window;
 use crate::record::{Pool, PoolObject};
@@ -51,16 +51,17 @@ struct Chosen {
 /// if it got one here.
 ///
 /// Only who has the turn may do this, and keeps it until the end: who waits goes on alone once the
-/// turn is free.
+/// turn is free. All that are `waiting`, served or not, are told what is recorded of them.
 pub(super) async fn lead(
     store: &Kubernetes,
     range: &Range<'_>,
     window: &Window,
     own: Wanted<'_>,
-    others: Vec<Taken>,
+    (others, waiting): (Vec<Taken>, Waiting),
 ) -> Option<IpAddr> {
     let pool_id = store.pool_id(range);
     let found = store.read_pool(&pool_id).await.ok()??;
+    waiting.tell(|attachment| recorded(Some(&found), attachment));
     check_range(&found.pool, range).ok()?;
     let asked = others.iter().map(|other| Wanted {
         attachment: &other.wish.attachment,

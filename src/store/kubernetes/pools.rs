@@ -35,9 +35,10 @@ impl Kubernetes {
     /// not be there yet.
     pub(super) async fn glance_at_pool(
         &self,
-        seen: &Pool,
+        id: &ObjectId,
+        seen: Option<&Pool>,
     ) -> Result<Option<PoolObject>, CallError> {
-        glance_at_pool(&self.client, seen).await
+        glance_at_pool(&self.client, id, seen).await
     }
 
     /// Creates an empty pool; one that is there already is as good.

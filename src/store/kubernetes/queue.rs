@@ -69,7 +69,7 @@ pub(super) async fn wait(
         // Most are recorded after that, and need not know who else waits.
         tokio::time::sleep(pause.saturating_add(retry::random_within(pause))).await;
         pause = (pause.saturating_mul(3) / 2).min(longest);
-        let Ok(Some(now)) = store.glance_at_pool(seen).await else {
+        let Ok(Some(now)) = store.glance_at_pool(pool, Some(seen)).await else {
             return (Waited::Not(Vec::new()), None);
         };
         if is_recorded(&now, mine.address, mine.attachment) {

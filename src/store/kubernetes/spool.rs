@@ -24,6 +24,8 @@ const WAITING: &str = "request";
 const TAKEN: &str = "taken";
 /// Beside one that was taken: the address.
 const ANSWER: &str = "answer";
+/// Beside any: what the pool recorded for the attachment when the request was there already.
+const BEFORE: &str = "before";
 /// Is being written.
 const PART: &str = "part";
 
@@ -78,11 +80,18 @@ impl Request {
         let text = fs::read_to_string(self.waiting.with_extension(ANSWER)).ok()?;
         text.parse().ok()
     }
+
+    /// What the pool recorded for the attachment at some time after the request was filed, if whoever
+    /// had the turn has looked since.
+    pub(super) fn before(&self) -> Option<BTreeSet<Box<str>>> {
+        let text = fs::read(self.waiting.with_extension(BEFORE)).ok()?;
+        serde_json::from_slice(&text).ok()
+    }
 }
 
 impl Drop for Request {
     fn drop(&mut self) {
-        for left in [WAITING, TAKEN, ANSWER] {
+        for left in [WAITING, TAKEN, ANSWER, BEFORE] {
             remove(&self.waiting.with_extension(left));
         }
         // Closing the file would do, but for a copy of it in the child of a caller.
@@ -106,13 +115,16 @@ impl Taken {
         };
         let mut found = Vec::new();
         for path in files.filter_map(|file| Some(file.ok()?.path())) {
-            let is_waiting = path.extension().is_some_and(|kind| kind == WAITING);
-            match is_held(&path) {
-                Ok(false) if path.extension().is_some_and(|kind| kind != ANSWER) => {
+            if is_beside(&path) {
+                if !is_there(&path) {
                     remove(&path);
-                    remove(&path.with_extension(ANSWER));
                 }
-                Ok(true) if is_waiting && found.len() < most => {
+                continue;
+            }
+            match is_held(&path) {
+                Ok(false) if path.extension().is_some_and(|kind| kind == PART) => remove(&path),
+                Ok(false) => clear(&path),
+                Ok(true) if is_waiting(&path) && found.len() < most => {
                     found.extend(Self::take(&path, from));
                 }
                 _ => {}
@@ -122,10 +134,7 @@ impl Taken {
     }
 
     fn take(path: &Path, from: &str) -> Option<Self> {
-        let wish: Wish = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
-        if wish.from != from {
-            return None;
-        }
+        let wish = read(path, from)?;
         let taken = path.with_extension(TAKEN);
         fs::rename(path, &taken).ok()?;
         Some(Self { wish, taken })
@@ -148,11 +157,74 @@ impl Drop for Taken {
     /// Without an answer it may be withdrawn again, if there is somebody to do that.
     fn drop(&mut self) {
         if !self.is_wanted() {
-            remove(&self.taken);
-            remove(&self.taken.with_extension(ANSWER));
+            clear(&self.taken);
         } else if !self.taken.with_extension(ANSWER).exists() {
             let _ = fs::rename(&self.taken, self.taken.with_extension(WAITING));
         }
+    }
+}
+
+/// Those that wait for the same addresses at one time, taken or not.
+pub(super) struct Waiting(Vec<(PathBuf, Attachment)>);
+
+impl Waiting {
+    /// Those that wait now. Only for the one that has the turn.
+    pub(super) fn now(folder: &Path, pool: &ObjectId, from: &str) -> Self {
+        let files = fs::read_dir(of_pool(folder, pool)).into_iter().flatten();
+        let paths = files.filter_map(|file| Some(file.ok()?.path()));
+        let asked = paths.filter(|path| !is_beside(path) && !path.with_extension(BEFORE).exists());
+        Self(
+            asked
+                .filter_map(|path| {
+                    let attachment = read(&path, from)?.attachment;
+                    Some((path, attachment))
+                })
+                .collect(),
+        )
+    }
+
+    /// Tells each what a pool that was read since records for it, so that not all need to look.
+    pub(super) fn tell(&self, recorded: impl Fn(&Attachment) -> BTreeSet<Box<str>>) {
+        for (path, attachment) in &self.0 {
+            let tell = || -> io::Result<()> {
+                let part = path.with_extension(PART);
+                fs::write(&part, serde_json::to_vec(&recorded(attachment))?)?;
+                fs::rename(part, path.with_extension(BEFORE))
+            };
+            if let Err(error) = tell() {
+                tracing::debug!(%error, "Nothing could be told");
+            }
+        }
+    }
+}
+
+/// What a request asks for, if it is for the same addresses.
+fn read(path: &Path, from: &str) -> Option<Wish> {
+    let wish: Wish = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
+    (wish.from == from).then_some(wish)
+}
+
+fn is_waiting(path: &Path) -> bool {
+    path.extension().is_some_and(|kind| kind == WAITING)
+}
+
+/// Whether it is not a request, but stands beside one.
+fn is_beside(path: &Path) -> bool {
+    let kind = path.extension();
+    kind.is_some_and(|kind| kind == ANSWER || kind == BEFORE)
+}
+
+/// Whether the request is there beside which it stands.
+fn is_there(path: &Path) -> bool {
+    let requests = [WAITING, TAKEN].map(|kind| path.with_extension(kind));
+    requests.iter().any(|request| request.exists())
+}
+
+/// Removes a request whose process is gone, and what stands beside it.
+fn clear(request: &Path) {
+    remove(request);
+    for beside in [ANSWER, BEFORE] {
+        remove(&request.with_extension(beside));
     }
 }
 
