@@ -69,13 +69,13 @@ impl Kubernetes {
         Turn::now(&self.lock_folder, pool)
     }
 
-    /// Whether other nodes were at the pool a moment ago, as far as this node knows.
-    fn is_crowded(&self, pool: &ObjectId) -> bool {
-        turn::is_crowded(&self.lock_folder, pool)
+    /// With how many addresses other nodes were at the pool a moment ago, as far as this node knows.
+    fn crowd(&self, pool: &ObjectId) -> usize {
+        turn::crowd(&self.lock_folder, pool)
     }
 
-    fn note_crowd(&self, pool: &ObjectId) {
-        turn::note_crowd(&self.lock_folder, pool);
+    fn note_crowd(&self, pool: &ObjectId, size: usize) {
+        turn::note_crowd(&self.lock_folder, pool, size);
     }
 
     /// Pauses before another try, if there is time left; otherwise says why the `last` one failed.

@@ -131,13 +131,17 @@ async fn claim_all(
     let mut taken: BTreeSet<IpAddr> = recorded.chain(avoided).collect();
     let mut left = eligible(found, wanted);
     let (mut all, mut others) = (Vec::<Chosen>::new(), BTreeSet::new());
-    if range.overlap == Overlap::Protected && store.is_crowded(pool) {
+    let crowd = store.crowd(pool);
+    if range.overlap == Overlap::Protected && crowd > 0 {
         others = pending(store, range, found, &all).await;
     }
     let mut contended = !others.is_empty();
     for round in 0..ROUNDS {
         taken.extend(&others);
-        let spread = left.len().saturating_mul(round).max(others.len());
+        // Whoever begins at the same time has claimed nothing yet.
+        let expected = if others.is_empty() { 0 } else { crowd };
+        let spread = left.len().saturating_mul(round);
+        let spread = spread.max(others.len()).max(expected);
         let chosen = choose(range, window, &taken, &left, spread.min(MAX_SPREAD));
         taken.extend(chosen.iter().map(|chosen| chosen.address));
         let claims = chosen.into_iter();
@@ -160,8 +164,8 @@ async fn claim_all(
         };
         let holder = store.read_claim(&store.reservation_id(range, lost)).await;
         if matches!(holder, Ok(Some(holder)) if holder.is_recent(pool, store)) {
-            store.note_crowd(pool);
             others = pending(store, range, found, &all).await;
+            store.note_crowd(pool, others.len());
             contended = true;
         } else {
             let claimed = store.claims_in(range.network).await;

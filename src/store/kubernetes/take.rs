@@ -167,7 +167,7 @@ pub(super) async fn take(
     if std::mem::take(&mut crowd.is_left) {
         crowd.find_own(store, range, attachment).await;
     }
-    if is_protected && crowd.conflicts == 0 && store.is_crowded(&pool.id) {
+    if is_protected && crowd.conflicts == 0 && store.crowd(&pool.id) > 0 {
         crowd.part(store, range, found).await;
         // Nobody is there after all.
         if crowd.before.is_empty() {
@@ -193,8 +193,8 @@ pub(super) async fn take(
                         tracing::debug!(%address, holder = text, "Not claimed");
                         crowd.lost.insert(address);
                         if is_recent {
-                            store.note_crowd(&pool.id);
                             crowd.part(store, range, found).await;
+                            store.note_crowd(&pool.id, crowd.before.len());
                         } else {
                             crowd.step_over(store, range).await?;
                         }

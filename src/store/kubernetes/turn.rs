@@ -15,24 +15,34 @@ use crate::record::ObjectId;
 
 /// How long after other nodes were in this one's way they are expected to be so again.
 const CROWDED: Duration = Duration::from_secs(10);
+/// More addresses than these make no difference.
+const MAX_CROWD: usize = 1000;
 
-/// Notes that other nodes are at the same pool: in the time of the lock file, which lies in the future
-/// then. It is a hint for the next processes of this node, and worth no error.
-pub(super) fn note_crowd(folder: &Path, pool: &ObjectId) {
+/// Notes that other nodes are at the same pool, with so many addresses: in the time of the lock file, which
+/// lies in the future then, and in its length. It is a hint for the next processes of this node, and worth
+/// no error.
+pub(super) fn note_crowd(folder: &Path, pool: &ObjectId, size: usize) {
     let until = SystemTime::now().checked_add(CROWDED);
     if let (Ok(file), Some(until)) = (open(folder, pool), until) {
-        let _ = file.set_modified(until);
+        let size = u64::try_from(size.clamp(1, MAX_CROWD)).unwrap_or_default();
+        let _ = file.set_len(size).and_then(|()| file.set_modified(until));
     }
 }
 
-/// Whether other nodes were at the same pool a moment ago.
-pub(super) fn is_crowded(folder: &Path, pool: &ObjectId) -> bool {
-    let until = open(folder, pool).and_then(|file| file.metadata()?.modified());
-    let left = until
-        .ok()
-        .and_then(|until| until.duration_since(SystemTime::now()).ok());
+/// With how many addresses other nodes were at the same pool a moment ago.
+pub(super) fn crowd(folder: &Path, pool: &ObjectId) -> usize {
+    let noted = open(folder, pool).and_then(|file| {
+        let noted = file.metadata()?;
+        Ok((noted.modified()?, noted.len()))
+    });
+    let Ok((until, size)) = noted else {
+        return 0;
+    };
+    let left = until.duration_since(SystemTime::now());
     // Not longer than noted: the clock may have been set back.
-    left.is_some_and(|left| !left.is_zero() && left <= CROWDED)
+    let is_recent = left.is_ok_and(|left| !left.is_zero() && left <= CROWDED);
+    let size = usize::try_from(size).map_or(MAX_CROWD, |size| size.clamp(1, MAX_CROWD));
+    if is_recent { size } else { 0 }
 }
 
 /// The right to change a pool before the other processes of this node; given back when dropped,
@@ -132,9 +142,11 @@ mod tests {
         drop(first);
         assert!(wait(5000).await.is_held());
         assert!(Turn::now(folder.path(), &pool).unwrap().is_held());
-        assert!(!is_crowded(folder.path(), &pool));
-        note_crowd(folder.path(), &pool);
-        assert!(is_crowded(folder.path(), &pool));
+        assert_eq!(crowd(folder.path(), &pool), 0);
+        for (size, noted) in [(0, 1), (7, 7), (5, 5), (usize::MAX, MAX_CROWD)] {
+            note_crowd(folder.path(), &pool, size);
+            assert_eq!(crowd(folder.path(), &pool), noted);
+        }
         let nowhere = Turn::wait(Path::new("/proc/none"), &pool, Duration::from_secs(1)).await;
         assert!(!nowhere.is_held());
     }
