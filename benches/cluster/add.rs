@@ -51,7 +51,7 @@ impl Network {
         Self {
             range,
             kubeconfig: bench.plane.kubeconfig().to_owned(),
-            locks: bench.plane.dir().join("locks"),
+            locks: bench.locks.path().to_owned(),
         }
     }
 

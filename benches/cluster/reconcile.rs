@@ -6,6 +6,7 @@ use std::process::Command;
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::control_plane::{self, ControlPlane};
 use crate::etcd::Etcd;
@@ -45,7 +46,12 @@ pub(crate) struct Bench {
     pub(crate) plane: ControlPlane,
     pub(crate) client: Client,
     pub(crate) etcd: Etcd,
+    /// Where the nodes have their lock folders: in memory, as `/run` is.
+    pub(crate) locks: TempDir,
 }
+
+/// A file system in memory.
+const MEMORY: &str = "/dev/shm";
 
 impl Bench {
     pub(crate) async fn start() -> Self {
@@ -67,6 +73,7 @@ impl Bench {
             plane,
             client,
             etcd,
+            locks: tempfile::tempdir_in(MEMORY).unwrap(),
         }
     }
 

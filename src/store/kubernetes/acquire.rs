@@ -26,7 +26,7 @@ const MAX_BATCH: usize = 100;
 /// starts the next within this time.
 const BEFORE_A_LOOK: Duration = Duration::from_secs(1);
 /// The pause between two looks for an answer; and which part of the time waited it is at least.
-const LOOK_EVERY: (Duration, u32) = (Duration::from_millis(20), 10);
+const LOOK_EVERY: (Duration, u32) = (Duration::from_millis(20), 20);
 
 /// Allocates an address, or finds the one that the attachment has.
 pub(super) async fn acquire(
@@ -74,7 +74,10 @@ pub(super) async fn acquire(
         let others = Taken::all(&store.lock_folder, &pool_id, &from, MAX_BATCH);
         if !others.is_empty() {
             let own = Wanted { attachment, avoid };
-            let waiting = Waiting::now(&store.lock_folder, &pool_id, &from);
+            // Without other nodes they are served before they need to know.
+            let is_crowded = store.crowd(&pool_id) > 0;
+            let waiting = is_crowded.then(|| Waiting::now(&store.lock_folder, &pool_id, &from));
+            let waiting = waiting.unwrap_or_default();
             given = Box::pin(lead(store, range, window, own, (others, waiting))).await;
         }
     }

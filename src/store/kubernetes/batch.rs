@@ -320,7 +320,8 @@ async fn wait_for_others(
     };
     // What was claimed before the first of them is not known: they were claimed one after the other.
     let before = BTreeSet::new();
-    let (outcome, now) = queue::wait(store, range, &found.pool, first, before).await;
+    let (outcome, now) =
+        queue::wait(store, range, &found.pool, first, (queue::FOR_MANY, before)).await;
     // Another node may have recorded some of them, or all.
     if let Some(now) = now
         && now.pool.range_text == found.pool.range_text

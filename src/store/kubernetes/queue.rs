@@ -18,9 +18,12 @@ use crate::record::{ObjectId, Pool, PoolObject};
 use crate::retry;
 use crate::store::{Attachment, Range};
 
-/// How long to wait before the first look and the later ones: so long at least, and up to twice that;
-/// half as long again each time.
-const LOOK: (Duration, Duration) = (Duration::from_millis(120), Duration::from_millis(500));
+/// How long whoever records for many of its node waits before the first look, and whoever records for
+/// itself alone: so long at least, and up to twice that. Half as long again each time, but not longer than
+/// [`LONGEST`].
+pub(super) const FOR_MANY: Duration = Duration::from_millis(120);
+pub(super) const FOR_ONE: Duration = Duration::from_millis(250);
+const LONGEST: Duration = Duration::from_millis(500);
 /// How long to wait where nobody gets any further, since they may be dead; and how much longer at most
 /// for each of them, so that one steps in before all others and records for them as well.
 const PATIENCE: (Duration, Duration) = (Duration::from_secs(3), Duration::from_millis(100));
@@ -55,7 +58,7 @@ pub(super) async fn wait(
     range: &Range<'_>,
     seen: &Pool,
     mine: Mine<'_>,
-    mut before: BTreeSet<IpAddr>,
+    (mut pause, mut before): (Duration, BTreeSet<IpAddr>),
 ) -> (Waited, Option<PoolObject>) {
     let pool = &seen.id;
     let patience = |before: &BTreeSet<IpAddr>| {
@@ -64,11 +67,10 @@ pub(super) async fn wait(
         Instant::now() + patience + retry::random_within(each.saturating_mul(others))
     };
     let mut until = patience(&before);
-    let (mut pause, longest) = LOOK;
     loop {
         // Most are recorded after that, and need not know who else waits.
         tokio::time::sleep(pause.saturating_add(retry::random_within(pause))).await;
-        pause = (pause.saturating_mul(3) / 2).min(longest);
+        pause = (pause.saturating_mul(3) / 2).min(LONGEST);
         let Ok(Some(now)) = store.glance_at_pool(pool, Some(seen)).await else {
             return (Waited::Not(Vec::new()), None);
         };

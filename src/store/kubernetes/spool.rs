@@ -165,6 +165,7 @@ impl Drop for Taken {
 }
 
 /// Those that wait for the same addresses at one time, taken or not.
+#[derive(Default)]
 pub(super) struct Waiting(Vec<(PathBuf, Attachment)>);
 
 impl Waiting {
@@ -298,6 +299,43 @@ mod tests {
             assert_eq!(request.answer(), Some(address));
             assert!(!request.withdraw());
         }
+        assert_eq!(files(folder.path()), 0);
+    }
+
+    #[test]
+    fn those_that_waited_at_a_look_are_told_what_it_showed() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name| Request::file(folder.path(), &pool(), &wish(name)).unwrap();
+        let recorded =
+            |attachment: &Attachment| BTreeSet::from([attachment.podref.as_str().into()]);
+        let one = file("one");
+        let taken = Taken::all(folder.path(), &pool(), "lan", 9);
+        let (other, elsewhere) = (
+            file("other"),
+            Waiting::now(folder.path(), &pool(), "elsewhere"),
+        );
+        let waiting = Waiting::now(folder.path(), &pool(), "lan");
+        let late = file("late");
+        elsewhere.tell(recorded);
+        assert_eq!((one.before(), other.before()), (None, None));
+        waiting.tell(recorded);
+        assert_eq!(one.before(), Some(BTreeSet::from(["default/one".into()])));
+        assert_eq!(
+            other.before(),
+            Some(BTreeSet::from(["default/other".into()]))
+        );
+        assert_eq!(late.before(), None);
+        // What is told first counts: it is of the time nearest to the call's beginning.
+        Waiting::now(folder.path(), &pool(), "lan").tell(|_| BTreeSet::new());
+        assert_eq!(one.before(), Some(BTreeSet::from(["default/one".into()])));
+        assert_eq!(late.before(), Some(BTreeSet::new()));
+        drop(taken);
+        drop((one, other));
+        // It has gone meanwhile, and is told all the same: cleared away by the next.
+        waiting.tell(recorded);
+        assert_eq!(files(folder.path()), 4);
+        assert_eq!(Taken::all(folder.path(), &pool(), "lan", 9).len(), 1);
+        drop(late);
         assert_eq!(files(folder.path()), 0);
     }
 

@@ -212,7 +212,9 @@ pub(super) async fn take(
                 };
                 let mut before = crowd.before.clone();
                 before.remove(&address);
-                queue::wait(store, range, &found.pool, mine, before).await.0
+                queue::wait(store, range, &found.pool, mine, (queue::FOR_ONE, before))
+                    .await
+                    .0
             }
             _ => Waited::Not(Vec::new()),
         };
@@ -351,9 +353,15 @@ async fn record(
         tokio::time::sleep(retry::crowd_pause(conflicts)).await;
         conflicts = conflicts.saturating_add(1);
         if range.overlap == Overlap::Protected {
-            match queue::wait(store, range, &now.pool, mine, BTreeSet::new())
-                .await
-                .0
+            match queue::wait(
+                store,
+                range,
+                &now.pool,
+                mine,
+                (queue::FOR_ONE, BTreeSet::new()),
+            )
+            .await
+            .0
             {
                 Waited::Recorded => return Ok(None),
                 Waited::Not(more) => others = more,

@@ -1,9 +1,9 @@
 //! Processes of one node that wait for a pool are served by the one that has its turn.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::call::{Network, addresses, call};
@@ -33,6 +33,15 @@ fn adds(seen: &Seen) -> usize {
         .count()
 }
 
+fn is_for_many(seen: &Seen) -> bool {
+    is_patch(seen) && adds(seen) > 2
+}
+
+/// Where in a patch the entry of a container is.
+fn place(patch: &str, container: &str) -> Option<usize> {
+    patch.find(&format!("\"id\":\"{container}\""))
+}
+
 impl Node {
     async fn new() -> Node {
         let cluster = Cluster::lock().await;
@@ -53,8 +62,12 @@ impl Node {
 
     /// Starts them, all but the first while that one's patch is on its way.
     async fn start(&self, count: usize) -> Vec<(String, Running)> {
-        let hold = Fault::Delay(Duration::from_secs(2));
-        self.proxy.once(is_patch, hold);
+        self.start_within(count, Duration::from_secs(2)).await
+    }
+
+    /// The same with a patch that takes so long.
+    async fn start_within(&self, count: usize, hold: Duration) -> Vec<(String, Running)> {
+        self.proxy.once(is_patch, Fault::Delay(hold));
         let mut all = Vec::new();
         for n in 0..count {
             let name = format!("web-{n}");
@@ -87,6 +100,25 @@ impl Node {
             .map(|address| format!("kube-system/{address}"))
             .collect();
         assert_eq!(reservations(self.cluster.client()).await, claims);
+    }
+
+    /// As if other nodes had been in this one's way a moment ago.
+    fn crowd(&self) {
+        let lock = self.locks.path().join(format!("kube-system.{POOL}.lock"));
+        let until = SystemTime::now() + Duration::from_secs(9);
+        let file = std::fs::File::create(lock).unwrap();
+        file.set_modified(until).unwrap();
+    }
+
+    /// Waits for a patch that records for more than two, and gives its text.
+    async fn patch_for_many(&self) -> String {
+        loop {
+            let log = self.proxy.log();
+            if let Some(seen) = log.iter().find(|seen| is_for_many(seen)) {
+                return String::from_utf8_lossy(&seen.body).into_owned();
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// No request is left.
@@ -195,18 +227,14 @@ async fn addresses_that_others_have_claimed_are_left_to_them() {
 async fn one_that_is_killed_while_it_is_served_leaves_nothing() {
     let node = Node::new().await;
     let mut all = node.start(6).await;
-    let many = |seen: &Seen| is_patch(seen) && adds(seen) > 2;
-    node.proxy.once(many, Fault::Delay(Duration::from_secs(2)));
-    while !node.proxy.log().iter().any(many) {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let hold = Fault::Delay(Duration::from_secs(2));
+    node.proxy.once(is_for_many, hold);
+    let patch = node.patch_for_many().await;
     // Not the one that does it, which is the one whose attachment comes first.
-    let log = node.proxy.log();
-    let body = log.iter().find(|seen| many(seen)).unwrap().body.clone();
-    let body = String::from_utf8_lossy(&body).into_owned();
-    let place = |name: &str| body.find(&format!("\"id\":\"{name}\""));
-    let last = (1..all.len()).max_by_key(|n| place(&all[*n].0)).unwrap();
-    assert!(place(&all[last].0).is_some(), "{body}");
+    let last = (1..all.len())
+        .max_by_key(|n| place(&patch, &all[*n].0))
+        .unwrap();
+    assert!(place(&patch, &all[last].0).is_some(), "{patch}");
     let (_, killed) = all.remove(last);
     killed.signal("KILL");
     killed.wait().await;
@@ -214,26 +242,72 @@ async fn one_that_is_killed_while_it_is_served_leaves_nothing() {
     node.assert_nobody_waits();
 }
 
+/// Kills the one whose patch it is, which is the one whose attachment comes first; gives its name.
+async fn kill_server(patch: &str, all: &mut Vec<(String, Running)>) -> String {
+    let place = |n: &usize| place(patch, &all[*n].0).unwrap_or(usize::MAX);
+    let first = (0..all.len()).min_by_key(place).unwrap();
+    let (name, killed) = all.remove(first);
+    killed.signal("KILL");
+    killed.wait().await;
+    name
+}
+
+#[tokio::test]
+async fn where_other_nodes_are_one_looks_for_all_that_wait() {
+    let node = Node::new().await;
+    node.crowd();
+    let hold = Fault::Delay(Duration::from_secs(3));
+    node.proxy.once(is_for_many, hold);
+    let all = node.start_within(6, Duration::from_millis(300)).await;
+    node.finish(all).await;
+    node.assert_nobody_waits();
+    let log = node.proxy.log();
+    let looks = log.iter().filter(|seen| seen.is("GET", "/ippools/"));
+    // That of the first, and that of the one which served the others.
+    assert_eq!(looks.count(), 2, "{log:#?}");
+}
+
+#[tokio::test]
+async fn who_was_told_takes_nothing_from_the_container_after_it() {
+    let node = Node::new().await;
+    node.crowd();
+    node.proxy.once(is_for_many, Fault::Hang);
+    let mut all = node.start_within(6, Duration::from_millis(300)).await;
+    let patch = node.patch_for_many().await;
+    let last = (1..all.len()).max_by_key(|n| place(&patch, &all[*n].0));
+    let last = last.map(|n| all[n].0.clone()).unwrap();
+    // On another node, where nobody waits.
+    let next = Network::new(&node.cluster, json!({"range": "10.0.0.0/24"}));
+    let next = call("ADD", &next).container("next").pod("default", &last);
+    let next = addresses(&next.run().await.expect(0).json());
+    // By now all have looked, or know.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    kill_server(&patch, &mut all).await;
+    for (name, running) in all {
+        let add = running.wait().await;
+        if name == last {
+            let msg = add.expect(1).json()["msg"].as_str().unwrap().to_owned();
+            assert!(msg.contains("since this call began"), "{msg}");
+        } else {
+            assert_ne!(addresses(&add.expect(0).json()), next);
+        }
+    }
+    let recorded = entries(node.cluster.client(), "kube-system", POOL).await;
+    let of_last = recorded.values().filter(|entry| {
+        let podref = entry["podref"].as_str().unwrap();
+        podref == format!("default/{last}")
+    });
+    let containers: Vec<&Value> = of_last.map(|entry| &entry["id"]).collect();
+    assert_eq!(containers, [&json!("next")]);
+}
+
 #[tokio::test]
 async fn those_whose_server_is_killed_are_served_by_the_next() {
     let node = Node::new().await;
     let mut all = node.start(6).await;
-    let many = |seen: &Seen| is_patch(seen) && adds(seen) > 2;
-    node.proxy.once(many, Fault::Hang);
-    while !node.proxy.log().iter().any(many) {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    let log = node.proxy.log();
-    let body = log.iter().find(|seen| many(seen)).unwrap().body.clone();
-    let body = String::from_utf8_lossy(&body).into_owned();
-    let place = |name: &str| {
-        body.find(&format!("\"id\":\"{name}\""))
-            .unwrap_or(usize::MAX)
-    };
-    let first = (1..all.len()).min_by_key(|n| place(&all[*n].0)).unwrap();
-    let (name, killed) = all.remove(first);
-    killed.signal("KILL");
-    killed.wait().await;
+    node.proxy.once(is_for_many, Fault::Hang);
+    let patch = node.patch_for_many().await;
+    let name = kill_server(&patch, &mut all).await;
     let mut given = BTreeSet::new();
     for (_, running) in all {
         let add = running.wait().await.expect(0);
