@@ -34,6 +34,7 @@ pub struct Audit<'a> {
 
 /// What the rows ask of a record, whatever kind it is.
 struct Subject<'a> {
+    id: RecordId,
     problem: Option<&'a str>,
     addresses: &'a [IpAddr],
     owner: Option<&'a Owner>,
@@ -107,6 +108,7 @@ impl<'a> Audit<'a> {
             .is_shielded(index)
             .then_some(Protector::Reservation);
         Subject {
+            id: RecordId::Entry(index),
             problem: entry.address.as_ref().err().map(|reason| &**reason),
             addresses: entry.address.as_ref().map_or(&[], std::slice::from_ref),
             owner: Some(&entry.owner),
@@ -123,7 +125,7 @@ impl<'a> Audit<'a> {
         let Some(reservation) = self.records.reservations.get(index) else {
             return Verdict::Malformed("no such reservation");
         };
-        let verdict = self.judge(&self.subject_of_reservation(reservation));
+        let verdict = self.judge(&self.subject_of_reservation(index, reservation));
         if verdict.action() != Action::Release {
             return verdict;
         }
@@ -134,7 +136,7 @@ impl<'a> Audit<'a> {
             .unwrap_or(verdict)
     }
 
-    fn subject_of_reservation(&self, reservation: &'a Reservation) -> Subject<'a> {
+    fn subject_of_reservation(&self, index: usize, reservation: &'a Reservation) -> Subject<'a> {
         let entries = || {
             let entries = reservation.entries.iter();
             entries.filter_map(|at| self.records.entries.get(*at))
@@ -156,6 +158,7 @@ impl<'a> Audit<'a> {
         let own_interface = owner.and_then(|owner| owner.interface.as_deref());
         let own_node = || owner.and_then(|owner| owner.node.as_deref());
         Subject {
+            id: RecordId::Reservation(index),
             problem,
             addresses: &reservation.addresses,
             owner,
@@ -178,7 +181,7 @@ impl<'a> Audit<'a> {
         let Some(pod) = subject.owner.and_then(|owner| owner.pod.as_ref()) else {
             return Verdict::Unowned;
         };
-        let state = self.pods.get(pod);
+        let state = self.pods.get_for(subject.id, pod);
         let pod_protects = state
             .is_some_and(|state| state.protected)
             .then_some(Protector::Pod);
@@ -280,10 +283,12 @@ impl<'a> Audit<'a> {
                 self.subject_of_entry(index, entry)
             }
             RecordId::Reservation(index) => {
-                self.subject_of_reservation(self.records.reservations.get(index)?)
+                let reservation = self.records.reservations.get(index)?;
+                self.subject_of_reservation(index, reservation)
             }
         };
-        let state = self.records.pod_of(id).and_then(|pod| self.pods.get(pod));
+        let pod = self.records.pod_of(id);
+        let state = pod.and_then(|pod| self.pods.get_for(id, pod));
         self.place(&subject, state)
     }
 

@@ -4,6 +4,7 @@
 //! show a recorded address, or one of a pool's range, which no record of their own explains.
 
 mod loose;
+mod named;
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -16,12 +17,13 @@ use crate::record::decode::SeenPod;
 use crate::text::{Text, Texts, Uid};
 
 pub use loose::{Loose, Showing};
+use named::Named;
 
 /// What is kept of the pods.
 #[derive(Debug, Default)]
 pub struct Pods {
-    /// All pods that records name; `None` while no such pod was seen.
-    named: HashMap<PodRef, Option<PodState>>,
+    /// All pods that records name.
+    named: Named,
     /// Recorded addresses shown by pods that may run, and that no record of theirs explains.
     sightings: HashMap<IpAddr, Vec<Sighting>>,
     /// Where the pods behind the sightings were seen, by uid.
@@ -55,17 +57,12 @@ impl Pods {
     /// Prepares to look for what the records ask.
     #[must_use]
     pub fn asked_by(records: &Records) -> Self {
-        // Most pods are named by an entry and by its reservation.
-        let most = records.entries.len().max(records.reservations.len());
-        let mut named = HashMap::with_capacity(most);
-        let pods = records.ids().filter_map(|id| records.pod_of(id));
-        named.extend(pods.map(|pod| (pod.clone(), None)));
         let wide = records
             .pools
             .iter()
             .filter_map(|pool| pool.range.clone().ok());
         Self {
-            named,
+            named: Named::by(records),
             wide: wide.filter(IpRange::is_wider_than_a_key).collect(),
             loose: Loose::of(records),
             ..Self::default()
@@ -80,7 +77,7 @@ impl Pods {
         if state.may_run() {
             self.note_sightings(records, &pod, &state);
         }
-        if let Some(known) = self.named.get_mut(&pod) {
+        if let Some(known) = self.named.known(&pod) {
             state.status.forget_networks();
             for interface in &mut state.status.interfaces {
                 self.texts.share(&mut interface.name);
@@ -125,7 +122,7 @@ impl Pods {
     /// Whether it matters that this pod has finished.
     #[must_use]
     pub fn ask_about(&self, seen: &SeenPod) -> bool {
-        self.named.contains_key(&seen.pod)
+        self.named.has(&seen.pod)
             || self.sighted.contains_key(&seen.state.uid)
             || self.loose.has(&seen.state.uid)
             || foreign::is_suspect(&seen.pod)
@@ -133,7 +130,7 @@ impl Pods {
 
     /// Takes note that the pod of this uid has finished.
     pub fn finish(&mut self, pod: &PodRef, uid: &Uid, finished: Finished) {
-        if let Some(Some(state)) = self.named.get_mut(pod)
+        if let Some(Some(state)) = self.named.known(pod)
             && state.uid == *uid
         {
             state.finished = Some(finished);
@@ -149,7 +146,7 @@ impl Pods {
 
     /// Takes note of the node of the pod of this uid.
     pub fn bind(&mut self, pod: &PodRef, uid: &Uid, node: &Text) {
-        if let Some(Some(state)) = self.named.get_mut(pod)
+        if let Some(Some(state)) = self.named.known(pod)
             && state.uid == *uid
         {
             state.node = Some(node.clone());
@@ -162,7 +159,7 @@ impl Pods {
         if let Some(state) = state.as_ref().filter(|state| state.may_run()) {
             self.note_sightings(records, pod, state);
         }
-        if let Some(known) = self.named.get_mut(pod) {
+        if let Some(known) = self.named.known(pod) {
             *known = state;
         }
     }
@@ -181,7 +178,13 @@ impl Pods {
     /// The pod of that name, if there is one.
     #[must_use]
     pub fn get(&self, pod: &PodRef) -> Option<&PodState> {
-        self.named.get(pod)?.as_ref()
+        self.named.get(pod)
+    }
+
+    /// The same for the pod that a record names.
+    #[must_use]
+    pub fn get_for(&self, id: RecordId, pod: &PodRef) -> Option<&PodState> {
+        self.named.get_for(id, pod)
     }
 
     /// Pods that may run and show the address although no record of their own explains it.

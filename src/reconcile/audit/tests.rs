@@ -328,3 +328,33 @@ fn names_and_rows_are_in_step() {
         assert!(format!("{verdict:?}").starts_with(verdict.name()));
     }
 }
+
+#[test]
+fn pods_that_other_records_asked_for_are_found_by_their_names() {
+    let pool = |pods: [&str; 3]| {
+        let entry = |pod: &str| json!({"id": "c", "podref": format!("default/{pod}")});
+        let allocations = json!({"1": entry(pods[0]), "2": entry(pods[1]), "3": entry(pods[2])});
+        Objects::default().pool("10.0.0.0-24", "10.0.0.0/24", allocations)
+    };
+    let status = |address: &str| json!([{"interface": "net1", "ips": [address]}]);
+    let first = pool(["a", "b", "none"])
+        .pod("a", status("10.0.0.1"))
+        .pod("b", status("10.0.0.2"))
+        .snapshot();
+    // The same pods of the same addresses, but as entries of other indexes; and one more.
+    let second = Objects::default()
+        .pool(
+            "10.0.0.0-24",
+            "10.0.0.0/24",
+            json!({"2": {"id": "c", "podref": "default/b"}, "7": {"id": "c", "podref": "default/new"}}),
+        )
+        .reservation("10.0.0.1", json!({"podref": "default/a", "ifname": "net1"}))
+        .snapshot();
+    let audit = Audit::new(&second.records, &first.pods, &second.nodes, second.grace);
+    let verdicts: Vec<&str> = second
+        .records
+        .ids()
+        .map(|id| audit.verdict(id).name())
+        .collect();
+    assert_eq!(verdicts, ["InUse", "PodGone", "InUse"]);
+}

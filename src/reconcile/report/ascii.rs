@@ -9,6 +9,10 @@ pub(super) struct Ascii<'a>(pub(super) &'a mut dyn Write);
 
 impl Write for Ascii<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.is_ascii() {
+            self.0.write_all(bytes)?;
+            return Ok(bytes.len());
+        }
         // The serializer writes strings in whole pieces; control characters it escapes itself.
         let text = std::str::from_utf8(bytes).unwrap_or_default();
         let is_meant = |c: char| !c.is_ascii() && is_unsafe(c);

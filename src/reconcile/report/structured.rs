@@ -1,6 +1,6 @@
 //! PURE: the report for programs, as one versioned object.
 
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 
 use serde::ser::{Serialize, SerializeSeq, Serializer};
 
@@ -10,6 +10,9 @@ use super::{Conclusion, Cost, FindingRow, Mode, Report, Source, Summary};
 
 /// The version of the report's format; it changes when a member changes its meaning.
 const API_VERSION: &str = "report.whereabouts.cni.cncf.io/v1alpha1";
+
+/// How much of the report is looked through at once, in bytes.
+const BUFFER: usize = 1 << 16;
 
 #[derive(serde::Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -73,8 +76,11 @@ impl<'a> Document<'a> {
 }
 
 pub(super) fn json(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
-    serde_json::to_writer_pretty(Ascii(out), &Document::of(report))?;
-    writeln!(out)
+    // The serializer writes each bracket and each space by itself, whole pieces of text at any rate.
+    let mut buffered = BufWriter::with_capacity(BUFFER, Ascii(out));
+    serde_json::to_writer_pretty(&mut buffered, &Document::of(report))?;
+    writeln!(buffered)?;
+    buffered.flush()
 }
 
 pub(super) fn yaml(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
