@@ -15,6 +15,8 @@ use crate::record::ObjectId;
 
 /// How long after other nodes were in this one's way they are expected to be so again.
 const CROWDED: Duration = Duration::from_secs(10);
+/// How long it counts with how many addresses they were there.
+const SIZE_COUNTS: Duration = Duration::from_secs(2);
 /// More addresses than these make no difference.
 const MAX_CROWD: usize = 1000;
 
@@ -29,7 +31,8 @@ pub(super) fn note_crowd(folder: &Path, pool: &ObjectId, size: usize) {
     }
 }
 
-/// With how many addresses other nodes were at the same pool a moment ago.
+/// With how many addresses other nodes were at the same pool a moment ago; none if there were no others, and
+/// at least one if there were.
 pub(super) fn crowd(folder: &Path, pool: &ObjectId) -> usize {
     let noted = open(folder, pool).and_then(|file| {
         let noted = file.metadata()?;
@@ -38,11 +41,15 @@ pub(super) fn crowd(folder: &Path, pool: &ObjectId) -> usize {
     let Ok((until, size)) = noted else {
         return 0;
     };
-    let left = until.duration_since(SystemTime::now());
+    let left = until.duration_since(SystemTime::now()).unwrap_or_default();
     // Not longer than noted: the clock may have been set back.
-    let is_recent = left.is_ok_and(|left| !left.is_zero() && left <= CROWDED);
-    let size = usize::try_from(size).map_or(MAX_CROWD, |size| size.clamp(1, MAX_CROWD));
-    if is_recent { size } else { 0 }
+    if left.is_zero() || left > CROWDED {
+        return 0;
+    }
+    if left < CROWDED.saturating_sub(SIZE_COUNTS) {
+        return 1;
+    }
+    usize::try_from(size).map_or(MAX_CROWD, |size| size.clamp(1, MAX_CROWD))
 }
 
 /// The right to change a pool before the other processes of this node; given back when dropped,
@@ -147,6 +154,14 @@ mod tests {
             note_crowd(folder.path(), &pool, size);
             assert_eq!(crowd(folder.path(), &pool), noted);
         }
+        let lock = open(folder.path(), &pool).unwrap();
+        for (seconds, noted) in [(11, 0), (9, 1000), (7, 1), (1, 1)] {
+            let until = SystemTime::now() + Duration::from_secs(seconds);
+            lock.set_modified(until).unwrap();
+            assert_eq!(crowd(folder.path(), &pool), noted, "{seconds} s left");
+        }
+        lock.set_modified(SystemTime::now()).unwrap();
+        assert_eq!(crowd(folder.path(), &pool), 0);
         let nowhere = Turn::wait(Path::new("/proc/none"), &pool, Duration::from_secs(1)).await;
         assert!(!nowhere.is_held());
     }
