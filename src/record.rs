@@ -125,9 +125,9 @@ impl Pool {
         prefixes.is_none_or(|(one, other)| one == other)
     }
 
-    /// Whether a reservation can speak of an address of this pool's network.
-    pub(crate) fn is_of(&self, reservation: &Reservation, address: IpAddr) -> bool {
-        let mut readings = readings(&reservation.id.name).into_iter();
+    /// Whether a reservation of this name can speak of an address of this pool's network.
+    pub(crate) fn is_of(&self, reservation: &str, address: IpAddr) -> bool {
+        let mut readings = readings(reservation).into_iter();
         readings.any(|(network, at)| {
             let same = self
                 .prefix
@@ -234,7 +234,7 @@ impl Owner {
 }
 
 /// An `OverlappingRangeIPReservation`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reservation {
     /// Which object.
     pub id: ObjectId,
@@ -264,6 +264,16 @@ pub struct PoolObject {
     pub pool: Pool,
     /// Its entries; their `pool` is set by [`Records`](crate::reconcile::records::Records).
     pub entries: Vec<Entry>,
+}
+
+/// The name of the reservation of an address, of which both programs read the network and the address
+/// again: `[network-]address`.
+pub(crate) fn reservation_name(network: &str, address: IpAddr) -> String {
+    let name = ip::name_of(address);
+    match network {
+        "" => name,
+        network => format!("{network}-{name}"),
+    }
 }
 
 /// What an object's name says of its network, for each way to read it; longest address first.

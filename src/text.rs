@@ -79,6 +79,23 @@ packed! {
     Uid, 16, [4, 6, 8, 10]
 }
 
+impl Uid {
+    /// The bytes of one of the usual form.
+    #[must_use]
+    pub fn bytes(&self) -> Option<[u8; 16]> {
+        match self.0 {
+            Packed::Hexadecimal(bytes) => Some(bytes),
+            Packed::Other(_) => None,
+        }
+    }
+}
+
+impl From<[u8; 16]> for Uid {
+    fn from(bytes: [u8; 16]) -> Self {
+        Self(Packed::Hexadecimal(bytes))
+    }
+}
+
 packed! {
     /// The id of a container, usually 64 hexadecimal digits.
     ContainerId, 32, []

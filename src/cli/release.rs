@@ -148,8 +148,8 @@ fn evidence(snapshot: &Snapshot, plan: &Plan) -> Vec<String> {
                 .get(at)
                 .map(|entry| entry.raw().into_owned()),
             RecordId::Reservation(at) => {
-                let found = records.reservations.get(at);
-                found.map(|found| format!("{} {}", found.uid, found.resource_version))
+                let found = records.reservation(at);
+                found.map(|found| format!("{} {}", found.uid(), found.resource_version()))
             }
         };
         let state = state.unwrap_or_default();

@@ -110,11 +110,11 @@ pub async fn apply(plan: &Plan, snapshot: &Snapshot, cluster: &Cluster, how: &Wr
         .iter()
         .partition(|index| entries_are_gone(records, &applied, **index));
     let deletes = free.into_iter().filter_map(|index| {
-        let reservation = records.reservations.get(index)?;
+        let reservation = records.reservation(index)?;
         Some(async move {
             let pod = snapshot.absent_pod(RecordId::Reservation(index));
             let outcome = match has_come_back(client, pod).await {
-                Ok(false) => reservations::delete(client, reservation, how).await,
+                Ok(false) => reservations::delete(client, &reservation, how).await,
                 Ok(true) => Outcome::Changed,
                 Err(error) => Outcome::Failed(error.to_string()),
             };
@@ -148,7 +148,7 @@ async fn has_come_back(client: &Client, pod: Option<&PodRef>) -> Result<bool, Ca
 
 /// Whether all entries of the same claim are gone from their pools.
 fn entries_are_gone(records: &Records, applied: &Applied, reservation: usize) -> bool {
-    let Some(reservation) = records.reservations.get(reservation) else {
+    let Some(reservation) = records.reservation(reservation) else {
         return false;
     };
     reservation.entries.iter().all(|entry| {

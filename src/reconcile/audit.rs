@@ -15,10 +15,10 @@ use std::net::IpAddr;
 use super::grace::Grace;
 use super::nodes::{Names, Nodes, Place, Standing};
 use super::pods::Pods;
-use super::records::{RecordId, Records};
+use super::records::{Held, RecordId, Records};
 use crate::ip::IpRange;
 use crate::pod::{PodState, Sandbox};
-use crate::record::{Entry, Owner, Reservation};
+use crate::record::{Entry, Owner};
 use crate::text::Uid;
 
 pub use verdict::{Action, PodSays, Protector, Verdict};
@@ -122,10 +122,10 @@ impl<'a> Audit<'a> {
     }
 
     fn reservation(&self, index: usize) -> Verdict<'a> {
-        let Some(reservation) = self.records.reservations.get(index) else {
+        let Some(reservation) = self.records.reservation(index) else {
             return Verdict::Malformed("no such reservation");
         };
-        let verdict = self.judge(&self.subject_of_reservation(index, reservation));
+        let verdict = self.judge(&self.subject_of_reservation(index, &reservation));
         if verdict.action() != Action::Release {
             return verdict;
         }
@@ -136,22 +136,23 @@ impl<'a> Audit<'a> {
             .unwrap_or(verdict)
     }
 
-    fn subject_of_reservation(&self, index: usize, reservation: &'a Reservation) -> Subject<'a> {
+    fn subject_of_reservation(&self, index: usize, reservation: &Held<'a>) -> Subject<'a> {
+        let Held { owner, entries, .. } = *reservation;
         let entries = || {
-            let entries = reservation.entries.iter();
+            let entries = entries.iter();
             entries.filter_map(|at| self.records.entries.get(*at))
         };
-        let problem = match &reservation.owner {
-            Err(reason) => Some(&**reason),
+        let problem = match owner {
+            Err(reason) => Some(reason),
             Ok(_) if reservation.addresses.is_empty() => Some("its name holds no address"),
             Ok(_) => None,
         };
-        let owner = reservation.owner.as_ref().ok();
+        let owner = owner.ok();
         let pool = entries().next().map(|entry| self.records.pool_of(entry));
         let protector = if reservation.protected {
             Some(Protector::Reservation)
         } else {
-            let is_in = self.records.in_protected_pool(reservation);
+            let is_in = self.records.in_protected_pool(*reservation);
             is_in.then_some(Protector::Pool)
         };
         // What the reservation leaves out, the entry of the same claim says.
@@ -160,7 +161,7 @@ impl<'a> Audit<'a> {
         Subject {
             id: RecordId::Reservation(index),
             problem,
-            addresses: &reservation.addresses,
+            addresses: reservation.addresses,
             owner,
             uid: entries().find_map(|entry| entry.uid.as_ref()),
             interface: own_interface
@@ -283,8 +284,8 @@ impl<'a> Audit<'a> {
                 self.subject_of_entry(index, entry)
             }
             RecordId::Reservation(index) => {
-                let reservation = self.records.reservations.get(index)?;
-                self.subject_of_reservation(index, reservation)
+                let reservation = self.records.reservation(index)?;
+                self.subject_of_reservation(index, &reservation)
             }
         };
         let pod = self.records.pod_of(id);
@@ -295,7 +296,7 @@ impl<'a> Audit<'a> {
     /// Whether an entry stands for the same claim as the reservation.
     #[must_use]
     pub fn has_entry(&self, reservation: usize) -> bool {
-        let reservation = self.records.reservations.get(reservation);
+        let reservation = self.records.reservation(reservation);
         reservation.is_some_and(|reservation| !reservation.entries.is_empty())
     }
 

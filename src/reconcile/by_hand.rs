@@ -105,7 +105,7 @@ fn claims(records: &Records, address: IpAddr, scope: &Scope) -> Vec<BTreeSet<Rec
     for id in records.at(address).filter(|id| scope.holds(records, *id)) {
         let mut claim = BTreeSet::from([id]);
         if let RecordId::Reservation(index) = id
-            && let Some(reservation) = records.reservations.get(index)
+            && let Some(reservation) = records.reservation(index)
         {
             // One whose name can be read in two ways may have entries of another address.
             let entries = reservation.entries.iter().copied().map(RecordId::Entry);

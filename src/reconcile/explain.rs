@@ -248,21 +248,21 @@ fn describe_reservation<'a>(
     index: usize,
     text: &mut String,
 ) -> Option<&'a Owner> {
-    let reservation = records.reservations.get(index)?;
+    let reservation = records.reservation(index)?;
     let addresses: Vec<String> = reservation
         .addresses
         .iter()
         .map(ToString::to_string)
         .collect();
-    let name = reservation.id.to_string();
+    let name = reservation.id().to_string();
     let _ = writeln!(
         text,
         "{}  Reservation {}",
         addresses.join(" or "),
         escape(&name)
     );
-    line(text, "uid", &reservation.uid.to_string());
-    line(text, "version", &reservation.resource_version.to_string());
+    line(text, "uid", &reservation.uid().to_string());
+    line(text, "version", &reservation.resource_version().to_string());
     let entries = reservation
         .entries
         .iter()
@@ -281,7 +281,7 @@ fn describe_reservation<'a>(
         }
         .as_str(),
     );
-    reservation.owner.as_ref().ok()
+    reservation.owner.ok()
 }
 
 fn describe_pod(pod: &PodRef, state: Option<&PodState>) -> String {

@@ -15,9 +15,8 @@ use super::audit::{Action, Audit};
 use super::networks::Networks;
 use super::plan::Scope;
 use super::records::{RecordId, Records};
-use crate::ip;
 use crate::pod::PodRef;
-use crate::record::{ObjectId, Pool};
+use crate::record::{ObjectId, Pool, reservation_name};
 use crate::text::Text;
 
 pub use protection::Protection;
@@ -228,9 +227,8 @@ impl Finding {
         match &self.place {
             Place::Pool(id) => scope.holds_pool(id),
             Place::Reservation(id) => {
-                let all = &records.reservations;
-                let found = all.binary_search_by(|reservation| reservation.id.cmp(id));
-                found.is_ok_and(|index| scope.holds(records, RecordId::Reservation(index)))
+                let found = records.find_reservation(id);
+                found.is_some_and(|index| scope.holds(records, RecordId::Reservation(index)))
             }
         }
     }
@@ -273,13 +271,9 @@ impl<'a> View<'a> {
     /// The name of the reservation that goes with a pool's entry, where it has them.
     fn reservation_of(&self, pool: &Pool, address: IpAddr) -> Option<ObjectId> {
         let network = self.protection.network(&pool.id)?;
-        let name = ip::name_of(address);
         Some(ObjectId {
             namespace: pool.id.namespace.clone(),
-            name: match network {
-                "" => name.into(),
-                network => format!("{network}-{name}").into(),
-            },
+            name: reservation_name(network, address).into(),
         })
     }
 }

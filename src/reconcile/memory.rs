@@ -83,15 +83,14 @@ pub fn changes(
         let of = Carrier::Pool(index);
         (!annotations.is_empty()).then_some(Change { of, annotations })
     });
-    let reservations = records.reservations.iter().enumerate();
+    let reservations = records.reservations().enumerate();
     let of_reservations = reservations.filter_map(|(index, reservation)| {
         let id = RecordId::Reservation(index);
         // With an entry, that remembers for both.
         let is_alone = reservation.entries.is_empty() && scope.holds(records, id) && stays(id);
         let wanted = is_alone.then(|| mark(id)).flatten();
-        let is_to_change = wanted != reservation.first_seen.as_deref().copied()
-            && scope.holds(records, id)
-            && !is_gone(applied, id);
+        let is_to_change =
+            wanted != reservation.first_seen && scope.holds(records, id) && !is_gone(applied, id);
         is_to_change.then(|| Change {
             of: Carrier::Reservation(index),
             annotations: vec![(FIRST_SEEN_KEY, wanted.map(|mark| mark.to_string()))],

@@ -31,9 +31,9 @@ pub async fn read_originals(
 ) -> Result<HashMap<usize, Value>, CallError> {
     let planned = plan.reservations.iter();
     let reads = planned.filter_map(|index| {
-        let id = &records.reservations.get(*index)?.id;
+        let id = records.reservation(*index)?.id();
         Some(async move {
-            let object = read_reservation(client, id).await?;
+            let object = read_reservation(client, &id).await?;
             Ok((*index, object.as_ref().map(own_part)))
         })
     });

@@ -60,11 +60,11 @@ impl Scope {
                 entry.is_some_and(|entry| self.holds_pool(&records.pool_of(entry).id))
             }
             RecordId::Reservation(index) => {
-                let Some(reservation) = records.reservations.get(index) else {
+                let Some(reservation) = records.reservation(index) else {
                     return false;
                 };
-                if !namespace_is(&reservation.id.namespace) || self.pool.is_none() {
-                    return namespace_is(&reservation.id.namespace);
+                if !namespace_is(reservation.namespace()) || self.pool.is_none() {
+                    return namespace_is(reservation.namespace());
                 }
                 let mut entries = reservation.entries.iter().peekable();
                 if entries.peek().is_none() {

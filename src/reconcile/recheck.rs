@@ -20,8 +20,8 @@ use super::snapshot::{Snapshot, read_cron_jobs, read_definitions, read_pod, read
 use crate::client::{CallError, Client};
 use crate::ip;
 use crate::pod::{PodRef, PodState};
-use crate::record::ObjectId;
 use crate::record::decode::{self, SeenPod};
+use crate::record::{ObjectId, reservation_name};
 
 /// So many findings are looked at a second time; the worst come first.
 const MAX_CHECKED: usize = 1_000;
@@ -118,22 +118,17 @@ fn concerned(
         };
         for pool in covering(records, address) {
             pools.insert(pool.clone());
-            let name = ip::name_of(address);
-            let named = protection
-                .network(pool)
-                .filter(|network| !network.is_empty());
+            let network = protection.network(pool).unwrap_or_default();
             reservations.insert(ObjectId {
                 namespace: pool.namespace.clone(),
-                name: named
-                    .map_or_else(|| name.clone(), |network| format!("{network}-{name}"))
-                    .into(),
+                name: reservation_name(network, address).into(),
             });
         }
         for id in records.at(address) {
             if let RecordId::Reservation(index) = id
-                && let Some(reservation) = records.reservations.get(index)
+                && let Some(reservation) = records.reservation(index)
             {
-                reservations.insert(reservation.id.clone());
+                reservations.insert(reservation.id());
             }
         }
     }

@@ -1,47 +1,27 @@
 //! PURE: the records that could be freed: pool entries and reservations, joined and indexed.
 
+mod by_address;
+mod held;
+
 use std::collections::HashSet;
 use std::net::IpAddr;
 
 use smallvec::SmallVec;
 
+use by_address::{ByAddress, Slot};
+pub use held::Held;
+use held::Kept;
+
 use crate::pod::PodRef;
-use crate::record::{Entry, Fit, Pool, PoolObject, Reservation, readings};
+use crate::record::{Entry, Fit, ObjectId, Pool, PoolObject, Reservation, readings};
 
 /// One record: an entry or a reservation, by its index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RecordId {
     /// Index in [`Records::entries`].
     Entry(usize),
-    /// Index in [`Records::reservations`].
+    /// What [`Records::reservation`] takes.
     Reservation(usize),
-}
-
-/// A [`RecordId`] in little room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Slot(u32);
-
-impl Slot {
-    const RESERVATION: u32 = 1 << 31;
-
-    /// There is no room for so many records that their index would not fit.
-    fn of(id: RecordId) -> Self {
-        let (RecordId::Entry(index) | RecordId::Reservation(index)) = id;
-        let index = u32::try_from(index).unwrap_or(u32::MAX) & !Self::RESERVATION;
-        match id {
-            RecordId::Entry(_) => Self(index),
-            RecordId::Reservation(_) => Self(index | Self::RESERVATION),
-        }
-    }
-
-    fn id(self) -> RecordId {
-        let index = usize::try_from(self.0 & !Self::RESERVATION).unwrap_or(usize::MAX);
-        if self.0 & Self::RESERVATION == 0 {
-            RecordId::Entry(index)
-        } else {
-            RecordId::Reservation(index)
-        }
-    }
 }
 
 /// All records of a cluster.
@@ -52,9 +32,9 @@ pub struct Records {
     /// All entries, those of one pool side by side.
     pub entries: Vec<Entry>,
     /// All reservations, sorted by namespace and name.
-    pub reservations: Vec<Reservation>,
-    /// Which records speak of an address, sorted.
-    by_address: Vec<(IpAddr, Slot)>,
+    reservations: Vec<Kept>,
+    /// Which records speak of an address.
+    by_address: ByAddress,
     /// Entries whose reservation is exempted.
     shielded: HashSet<usize>,
     /// Whether any pool is exempted: most clusters have none, and then nobody needs to look.
@@ -64,9 +44,8 @@ pub struct Records {
 impl Records {
     /// Sorts, joins and indexes the records of a cluster.
     #[must_use]
-    pub fn new(mut objects: Vec<PoolObject>, mut reservations: Vec<Reservation>) -> Self {
+    pub fn new(mut objects: Vec<PoolObject>, reservations: Vec<Reservation>) -> Self {
         objects.sort_by(|a, b| a.pool.id.cmp(&b.pool.id));
-        reservations.sort_by(|a, b| a.id.cmp(&b.id));
         let mut records = Self::default();
         let entries = objects.iter().map(|object| object.entries.len());
         records.entries.reserve_exact(entries.sum());
@@ -81,32 +60,55 @@ impl Records {
             records.pools.push(pool);
             records.entries.append(&mut entries);
         }
-        reservations.shrink_to_fit();
         let most = records.entries.len().saturating_add(reservations.len());
-        records.by_address.reserve_exact(most);
+        let mut addresses = Vec::with_capacity(most);
         let entries = records.entries.iter().enumerate();
-        let entries = entries.filter_map(|(index, entry)| {
+        addresses.extend(entries.filter_map(|(index, entry)| {
             let address = *entry.address.as_ref().ok()?;
             Some((address, Slot::of(RecordId::Entry(index))))
-        });
-        records.by_address.extend(entries);
-        records.by_address.sort_unstable();
-        for reservation in &mut reservations {
-            records.join(reservation);
+        }));
+        records.by_address = ByAddress::of(&mut addresses);
+        let mut shielded = HashSet::new();
+        let mut kept: Vec<Kept> = Vec::with_capacity(reservations.len());
+        for mut reservation in reservations {
+            records.join(&mut reservation);
+            kept.push(Kept::of(reservation, &records));
         }
-        for (index, reservation) in reservations.iter().enumerate() {
-            let id = Slot::of(RecordId::Reservation(index));
-            records
-                .by_address
-                .extend(reservation.addresses.iter().map(|address| (*address, id)));
+        kept.sort_by_cached_key(|kept| kept.held(&records).id());
+        for (index, held) in kept.iter().enumerate() {
+            let held = held.held(&records);
+            let slot = Slot::of(RecordId::Reservation(index));
+            addresses.extend(held.addresses.iter().map(|address| (*address, slot)));
+            if held.protected {
+                shielded.extend(held.entries);
+            }
         }
-        records.by_address.sort_unstable();
-        let protected = reservations
-            .iter()
-            .filter(|reservation| reservation.protected);
-        records.shielded = protected.flat_map(|r| r.entries.iter().copied()).collect();
-        records.reservations = reservations;
+        records.by_address = ByAddress::of(&mut addresses);
+        records.shielded = shielded;
+        records.reservations = kept;
         records
+    }
+
+    /// A reservation.
+    #[must_use]
+    pub fn reservation(&self, index: usize) -> Option<Held<'_>> {
+        Some(self.reservations.get(index)?.held(self))
+    }
+
+    /// All reservations, sorted by namespace and name.
+    #[must_use]
+    pub fn reservations(&self) -> impl ExactSizeIterator<Item = Held<'_>> {
+        let all = self.reservations.iter();
+        all.map(|kept| kept.held(self))
+    }
+
+    /// Where the reservation of that name is, if there is one.
+    #[must_use]
+    pub fn find_reservation(&self, id: &ObjectId) -> Option<usize> {
+        let found = self
+            .reservations
+            .binary_search_by(|kept| kept.held(self).id().cmp(id));
+        found.ok()
     }
 
     /// Finds the entries of the same network, address and owner; they also tell which reading of
@@ -152,22 +154,13 @@ impl Records {
     pub fn by_address(
         &self,
     ) -> impl Iterator<Item = (IpAddr, impl ExactSizeIterator<Item = RecordId>)> {
-        let chunks = self.by_address.chunk_by(|a, b| a.0 == b.0);
-        chunks.filter_map(|chunk| {
-            let ids = chunk.iter().map(|(_, slot)| slot.id());
-            Some((chunk.first()?.0, ids))
-        })
+        let groups = self.by_address.groups();
+        groups.map(|(address, slots)| (address, slots.iter().map(|slot| slot.id())))
     }
 
     /// All records that speak of an address.
     pub fn at(&self, address: IpAddr) -> impl Iterator<Item = RecordId> + '_ {
-        let start = self
-            .by_address
-            .partition_point(|(other, _)| *other < address);
-        let rest = self.by_address.get(start..).unwrap_or_default();
-        rest.iter()
-            .take_while(move |(other, _)| *other == address)
-            .map(|(_, slot)| slot.id())
+        self.by_address.at(address).iter().map(|slot| slot.id())
     }
 
     /// Entries of which no address can be read, but whose key is that of this one.
@@ -212,14 +205,7 @@ impl Records {
     pub fn pod_of(&self, id: RecordId) -> Option<&PodRef> {
         match id {
             RecordId::Entry(index) => self.entries.get(index)?.owner.pod.as_ref(),
-            RecordId::Reservation(index) => self
-                .reservations
-                .get(index)?
-                .owner
-                .as_ref()
-                .ok()?
-                .pod
-                .as_ref(),
+            RecordId::Reservation(index) => self.reservation(index)?.owner.ok()?.pod.as_ref(),
         }
     }
 
@@ -232,8 +218,8 @@ impl Records {
                 .get(index)
                 .map(|entry| format!("Allocation {}/{}", self.pool_of(entry).id, entry.key)),
             RecordId::Reservation(index) => {
-                let reservation = self.reservations.get(index);
-                reservation.map(|reservation| format!("Reservation {}", reservation.id))
+                let reservation = self.reservation(index);
+                reservation.map(|reservation| format!("Reservation {}", reservation.id()))
             }
         };
         name.unwrap_or_default()
@@ -248,11 +234,15 @@ impl Records {
     /// The pools from which a reservation's address can have been allocated.
     pub fn pools_covering<'a>(
         &'a self,
-        reservation: &'a Reservation,
+        reservation: Held<'a>,
     ) -> impl Iterator<Item = (usize, &'a Pool)> {
-        let readings = readings(&reservation.id.name);
+        let name = reservation.name();
+        let readings = readings(&name).into_iter();
+        let readings: Vec<(String, IpAddr)> = readings
+            .map(|(network, address)| (network.to_owned(), address))
+            .collect();
         self.pools.iter().enumerate().filter(move |(_, pool)| {
-            pool.id.namespace == reservation.id.namespace
+            pool.id.namespace == *reservation.namespace()
                 && readings.iter().any(|(network, address)| {
                     reservation.addresses.contains(address)
                         && pool.fit(network) > Fit::No
@@ -266,7 +256,7 @@ impl Records {
 
     /// Whether the address can come from a pool that is exempted.
     #[must_use]
-    pub fn in_protected_pool(&self, reservation: &Reservation) -> bool {
+    pub fn in_protected_pool(&self, reservation: Held<'_>) -> bool {
         self.any_protected
             && self
                 .pools_covering(reservation)
@@ -276,13 +266,8 @@ impl Records {
     /// How many different addresses are recorded.
     #[must_use]
     pub fn distinct_addresses(&self, in_scope: impl Fn(RecordId) -> bool) -> usize {
-        let mut addresses: Vec<IpAddr> = self
-            .by_address
-            .iter()
-            .filter(|(_, slot)| in_scope(slot.id()))
-            .map(|(address, _)| *address)
-            .collect();
-        addresses.dedup();
-        addresses.len()
+        let groups = self.by_address.groups();
+        let shown = groups.filter(|(_, slots)| slots.iter().any(|slot| in_scope(slot.id())));
+        shown.count()
     }
 }

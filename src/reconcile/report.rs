@@ -10,6 +10,7 @@ mod remarks;
 mod structured;
 mod table;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
@@ -151,7 +152,7 @@ pub struct Row<'a> {
     /// The object's namespace.
     pub namespace: &'a str,
     /// The name of the pool or of the reservation.
-    pub name: &'a str,
+    pub name: Cow<'a, str>,
     /// The key of an allocation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub offset: Option<&'a str>,
@@ -276,7 +277,7 @@ impl<'a> Report<'a> {
         let row = Row {
             kind: "",
             namespace: "",
-            name: "",
+            name: Cow::default(),
             offset: None,
             key: None,
             address: None,
@@ -305,7 +306,7 @@ impl<'a> Report<'a> {
                 Some(Row {
                     kind: "Allocation",
                     namespace: &pool.namespace,
-                    name: &pool.name,
+                    name: Cow::Borrowed(&pool.name),
                     offset: Some(&entry.key),
                     key: at.and_then(|address| self.datastore.key_of(object, *address)),
                     address: entry.address.as_ref().ok().map(ToString::to_string),
@@ -316,12 +317,12 @@ impl<'a> Report<'a> {
                 })
             }
             RecordId::Reservation(index) => {
-                let reservation = self.records().reservations.get(index)?;
-                let owner = reservation.owner.as_ref().ok();
+                let reservation = self.records().reservation(index)?;
+                let owner = reservation.owner.ok();
                 Some(Row {
                     kind: "Reservation",
-                    namespace: &reservation.id.namespace,
-                    name: &reservation.id.name,
+                    namespace: reservation.namespace(),
+                    name: Cow::Owned(reservation.name().to_string()),
                     address: reservation.addresses.first().map(ToString::to_string),
                     interface: owner.and_then(|owner| owner.interface.as_deref()),
                     ..row

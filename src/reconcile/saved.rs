@@ -168,10 +168,10 @@ impl SavedReport {
                         entry.key.to_string(),
                     )
                 }),
-                RecordId::Reservation(index) => records.reservations.get(*index).map(|r| {
+                RecordId::Reservation(index) => records.reservation(*index).map(|r| {
                     (
-                        r.id.namespace.to_string(),
-                        r.id.name.to_string(),
+                        r.namespace().to_string(),
+                        r.name().to_string(),
                         String::new(),
                     )
                 }),
@@ -302,12 +302,12 @@ pub fn may_be_freed(result: Option<&str>) -> bool {
 fn claims(records: &Records, plan: &Plan) -> HashMap<usize, Vec<String>> {
     let mut claims: HashMap<usize, Vec<String>> = HashMap::new();
     for index in &plan.reservations {
-        let Some(reservation) = records.reservations.get(*index) else {
+        let Some(reservation) = records.reservation(*index) else {
             continue;
         };
-        for entry in &reservation.entries {
+        for entry in reservation.entries {
             let names = claims.entry(*entry).or_default();
-            names.push(reservation.id.name.to_string());
+            names.push(reservation.name().to_string());
         }
     }
     claims

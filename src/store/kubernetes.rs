@@ -28,8 +28,8 @@ use tokio::time::Instant;
 
 use crate::api::MAX_LABEL;
 use crate::client::{self, Client};
-use crate::ip::{self, IpRange};
-use crate::record::{Entry, ObjectId};
+use crate::ip::IpRange;
+use crate::record::{Entry, ObjectId, reservation_name};
 use crate::retry;
 use crate::store::{Acquired, Attachment, Error, Garbage, Overlap, Range, Store};
 use own::{is_of, text_of};
@@ -136,13 +136,7 @@ impl Kubernetes {
     }
 
     fn reservation_id(&self, range: &Range<'_>, address: IpAddr) -> ObjectId {
-        let name = ip::name_of(address);
-        let network = range.network;
-        self.id(if network.is_empty() {
-            name
-        } else {
-            format!("{network}-{name}")
-        })
+        self.id(reservation_name(range.network, address))
     }
 }
 

@@ -14,7 +14,7 @@ use crate::reconcile::ledger::Ledger;
 use crate::reconcile::memory::{Carrier, Change};
 use crate::reconcile::records::Records;
 use crate::reconcile::{POOLS, RESERVATIONS};
-use crate::record::{ObjectId, Reservation};
+use crate::record::ObjectId;
 use crate::retry;
 
 /// Writes all changes, and says in one sentence if some could not be written.
@@ -67,20 +67,16 @@ pub(in crate::reconcile) async fn write(
             }
             None => Ok(()),
         },
-        Carrier::Reservation(index) => match records.reservations.get(index) {
-            Some(Reservation {
-                id,
-                uid,
-                resource_version,
-                ..
-            }) => {
+        Carrier::Reservation(index) => match records.reservation(index) {
+            Some(reservation) => {
+                let id = reservation.id();
                 let metadata = json!({
                     "annotations": annotations,
-                    "uid": uid,
-                    "resourceVersion": resource_version,
+                    "uid": reservation.uid(),
+                    "resourceVersion": reservation.resource_version(),
                 });
                 let path = OverlappingRangeIPReservation::url_path(&(), Some(&id.namespace));
-                patch(client, RESERVATIONS, &path, id, metadata).await
+                patch(client, RESERVATIONS, &path, &id, metadata).await
             }
             None => Ok(()),
         },

@@ -12,22 +12,18 @@ use crate::api::{Allocation, OverlappingRangeIPReservation, OverlappingRangeIPRe
 use crate::client::{Call, Client};
 use crate::reconcile::RESERVATIONS;
 use crate::reconcile::put::{self, Put};
-use crate::reconcile::records::{RecordId, Records};
+use crate::reconcile::records::{Held, RecordId, Records};
 use crate::reconcile::snapshot::read_pool;
-use crate::record::{Entry, Reservation};
+use crate::record::Entry;
 use crate::retry;
 
 /// Deletes a reservation if it is still the object that was judged.
-pub(super) async fn delete(client: &Client, reservation: &Reservation, how: &Writing) -> Outcome {
+pub(super) async fn delete(client: &Client, reservation: &Held<'_>, how: &Writing) -> Outcome {
     if !how.may_start() {
         return Outcome::NotStarted;
     }
-    let Reservation {
-        id,
-        uid,
-        resource_version,
-        ..
-    } = reservation;
+    let (id, uid) = (reservation.id(), reservation.uid());
+    let resource_version = reservation.resource_version();
     if uid.is_empty() || resource_version.is_empty() {
         return Outcome::Failed("it has no uid or no resourceVersion to delete it by".to_owned());
     }
@@ -76,7 +72,7 @@ pub(super) async fn put_back(
             outcome,
             Outcome::Released | Outcome::AlreadyGone | Outcome::Failed(_)
         );
-        let reservation = records.reservations.get(*index).filter(|_| may_be_gone);
+        let reservation = records.reservation(*index).filter(|_| may_be_gone);
         let Some(reservation) = reservation else {
             continue;
         };
@@ -94,7 +90,7 @@ pub(super) async fn put_back(
         let id = &records.pools.get(pool)?.id;
         let deleted = deleted
             .into_iter()
-            .filter_map(|index| records.reservations.get(index));
+            .filter_map(|index| records.reservation(index));
         Some(async move {
             let read = retry::repeat(async || read_pool(client, id).await, || true).await;
             match read {
@@ -119,7 +115,7 @@ pub(super) async fn put_back(
 
 async fn restore_each(
     client: &Client,
-    deleted: impl Iterator<Item = &Reservation>,
+    deleted: impl Iterator<Item = Held<'_>>,
     entries: &[Entry],
 ) -> (Vec<String>, Vec<String>) {
     let mut by_address: HashMap<IpAddr, Vec<&Entry>> = HashMap::new();
@@ -130,7 +126,7 @@ async fn restore_each(
     }
     let (mut restored, mut problems) = (Vec::new(), Vec::new());
     for reservation in deleted {
-        let Ok(owner) = &reservation.owner else {
+        let Ok(owner) = reservation.owner else {
             continue;
         };
         let mut there = reservation
@@ -141,8 +137,8 @@ async fn restore_each(
         // Whatever its interface: the Go program asks a reservation only for its pod.
         let back = there.find(|entry| owner.pod.is_some() && entry.owner.pod == owner.pod);
         let Some(back) = back else { continue };
-        match restore(client, reservation, back).await {
-            Ok(true) => restored.push(reservation.id.to_string()),
+        match restore(client, &reservation, back).await {
+            Ok(true) => restored.push(reservation.id().to_string()),
             Ok(false) => {}
             Err(problem) => problems.push(problem),
         }
@@ -151,12 +147,12 @@ async fn restore_each(
 }
 
 /// Creates the reservation again; whether that was needed.
-async fn restore(client: &Client, old: &Reservation, entry: &Entry) -> Result<bool, String> {
-    let object = &old.id;
+async fn restore(client: &Client, old: &Held<'_>, entry: &Entry) -> Result<bool, String> {
+    let object = &old.id();
     let allocation: Allocation = serde_json::from_str(&entry.raw())
         .map_err(|error| format!("cannot put reservation {object} back: {error}"))?;
     let mut new = OverlappingRangeIPReservation::new(
-        &old.id.name,
+        &object.name,
         OverlappingRangeIPReservationSpec {
             podref: allocation.podref.clone(),
             ifname: allocation.ifname,
@@ -164,7 +160,7 @@ async fn restore(client: &Client, old: &Reservation, entry: &Entry) -> Result<bo
         },
     );
     new.metadata = ObjectMeta {
-        namespace: Some(old.id.namespace.to_string()),
+        namespace: Some(object.namespace.to_string()),
         ..new.metadata
     };
     let new = serde_json::to_value(&new).map_err(|error| error.to_string())?;

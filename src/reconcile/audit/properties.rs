@@ -205,7 +205,7 @@ proptest! {
         let facts: Vec<(RecordId, String, String)> = snapshot.records.ids().map(|id| {
             let address = match id {
                 RecordId::Entry(at) => snapshot.records.entries[at].address.clone().unwrap(),
-                RecordId::Reservation(at) => snapshot.records.reservations[at].addresses[0],
+                RecordId::Reservation(at) => snapshot.records.reservation(at).unwrap().addresses[0],
             };
             (id, address.to_string(), snapshot.records.pod_of(id).unwrap().to_string())
         }).collect();
@@ -225,7 +225,7 @@ proptest! {
                 prop_assert_eq!(verdict, Verdict::PodGone);
             }
             if let RecordId::Reservation(at) = id {
-                for entry in &snapshot.records.reservations[*at].entries {
+                for entry in snapshot.records.reservation(*at).unwrap().entries {
                     let entry = audit.verdict(RecordId::Entry(*entry));
                     prop_assert!(!released || entry.action() == Action::Release);
                 }

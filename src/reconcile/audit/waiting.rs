@@ -59,8 +59,8 @@ impl<'a> Audit<'a> {
         match id {
             RecordId::Entry(_) => &[],
             RecordId::Reservation(index) => {
-                let reservation = self.records.reservations.get(index);
-                reservation.map_or(&[], |reservation| &*reservation.entries)
+                let reservation = self.records.reservation(index);
+                reservation.map_or(&[], |reservation| reservation.entries)
             }
         }
     }
@@ -71,10 +71,7 @@ impl<'a> Audit<'a> {
                 let entry = self.records.entries.get(index)?;
                 self.records.pool_of(entry).first_seen.get(&entry.key)
             }
-            RecordId::Reservation(index) => {
-                let reservation = self.records.reservations.get(index)?;
-                reservation.first_seen.as_deref().copied()
-            }
+            RecordId::Reservation(index) => self.records.reservation(index)?.first_seen,
         };
         // Most records have no mark, and then no fingerprint needs to be taken.
         self.grace.since(Some(mark?), self.print(id)?)
@@ -89,7 +86,7 @@ impl<'a> Audit<'a> {
         Some(match id {
             RecordId::Entry(index) => Print::of(&[&self.records.entries.get(index)?.raw(), &uid]),
             RecordId::Reservation(index) => {
-                let own = self.records.reservations.get(index)?.print.to_string();
+                let own = self.records.reservation(index)?.print.to_string();
                 Print::of(&[&own, &uid])
             }
         })

@@ -39,13 +39,10 @@ pub(super) fn find(view: &View<'_>) -> Vec<Finding> {
             }
         }
     }
-    for (index, reservation) in records.reservations.iter().enumerate() {
+    for (index, reservation) in records.reservations().enumerate() {
         if let Verdict::Malformed(reason) = view.audit.at_first_sight(RecordId::Reservation(index))
         {
-            all.push(malformed(
-                Place::Reservation(reservation.id.clone()),
-                reason,
-            ));
+            all.push(malformed(Place::Reservation(reservation.id()), reason));
         }
     }
     all

@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 
 use super::super::audit::Verdict;
-use super::super::records::RecordId;
+use super::super::records::{Held, RecordId};
 use super::{Finding, Kind, Place, Repair, Slot, View};
-use crate::record::{Entry, Fit, Owner, Pool, Reservation, readings};
+use crate::record::{Entry, Fit, Owner, Pool, readings};
 
 /// A record that says who has an address, as one of two of them sees it.
 struct Claim<'a> {
@@ -16,7 +16,7 @@ struct Claim<'a> {
 
 enum Of<'a> {
     Entry(&'a Pool, &'a Entry),
-    Reservation(&'a Reservation),
+    Reservation(Held<'a>),
 }
 
 /// Addresses that two records of one network give to different owners.
@@ -58,11 +58,11 @@ fn claim<'a>(view: &View<'a>, id: RecordId) -> Option<Claim<'a>> {
             }
         }
         RecordId::Reservation(index) => {
-            let reservation = records.reservations.get(index)?;
+            let reservation = records.reservation(index)?;
             let is_clear = reservation.entries.is_empty() && reservation.addresses.len() == 1;
             Claim {
                 id,
-                owner: reservation.owner.as_ref().ok().filter(|_| is_clear)?,
+                owner: reservation.owner.ok().filter(|_| is_clear)?,
                 of: Of::Reservation(reservation),
             }
         }
@@ -72,10 +72,11 @@ fn claim<'a>(view: &View<'a>, id: RecordId) -> Option<Claim<'a>> {
 
 /// Whether both records are certainly of one network.
 fn is_one_network(one: &Claim<'_>, other: &Claim<'_>, address: IpAddr) -> bool {
-    let reserves = |pool: &Pool, reservation: &Reservation| {
-        let names = readings(&reservation.id.name).into_iter();
+    let reserves = |pool: &Pool, reservation: &Held<'_>| {
+        let name = reservation.name();
+        let names = readings(&name).into_iter();
         let mut names = names.filter(|(_, read)| *read == address);
-        pool.id.namespace == reservation.id.namespace
+        pool.id.namespace == *reservation.namespace()
             && names.any(|(network, _)| pool.fit(network) == Fit::Exact)
     };
     match (&one.of, &other.of) {
@@ -96,15 +97,15 @@ fn two(address: IpAddr, one: &Claim<'_>, other: &Claim<'_>) -> Option<Finding> {
     let say = |claim: &Claim<'_>| {
         let pod = claim.owner.pod.as_ref()?;
         let interface = claim.owner.interface.as_deref().unwrap_or("an interface");
-        let place = match claim.of {
+        let place = match &claim.of {
             Of::Entry(pool, entry) => format!("entry {} of pool {}", entry.key, pool.id),
-            Of::Reservation(reservation) => format!("reservation {}", reservation.id),
+            Of::Reservation(reservation) => format!("reservation {}", reservation.id()),
         };
         Some(format!("{place} gives it to {interface} of pod {pod}"))
     };
-    let place = match one.of {
+    let place = match &one.of {
         Of::Entry(pool, _) => Place::Pool(pool.id.clone()),
-        Of::Reservation(reservation) => Place::Reservation(reservation.id.clone()),
+        Of::Reservation(reservation) => Place::Reservation(reservation.id()),
     };
     let pods = [one, other].map(|claim| claim.owner.pod.clone());
     Some(Finding {
@@ -121,7 +122,7 @@ fn two(address: IpAddr, one: &Claim<'_>, other: &Claim<'_>) -> Option<Finding> {
 pub(super) fn missing(view: &View<'_>) -> Vec<Finding> {
     let records = view.records();
     let mut reserved = vec![false; records.entries.len()];
-    for index in records.reservations.iter().flat_map(|r| r.entries.iter()) {
+    for index in records.reservations().flat_map(|r| r.entries) {
         if let Some(reserved) = reserved.get_mut(*index) {
             *reserved = true;
         }
@@ -130,9 +131,9 @@ pub(super) fn missing(view: &View<'_>) -> Vec<Finding> {
     let bare = entries.filter(|(_, (_, reserved))| !reserved);
     let without_reservation =
         bare.filter_map(|(index, (entry, _))| missing_reservation(view, index, entry));
-    let reservations = records.reservations.iter().enumerate();
+    let reservations = records.reservations().enumerate();
     let without_entry =
-        reservations.filter_map(|(index, reservation)| missing_entry(view, index, reservation));
+        reservations.filter_map(|(index, reservation)| missing_entry(view, index, &reservation));
     without_reservation.chain(without_entry).collect()
 }
 
@@ -163,8 +164,7 @@ fn missing_reservation(view: &View<'_>, index: usize, entry: &Entry) -> Option<F
     {
         return None;
     }
-    let all = &records.reservations;
-    if all.binary_search_by(|other| other.id.cmp(&id)).is_ok() {
+    if records.find_reservation(&id).is_some() {
         // It is another's: that is said as such.
         return None;
     }
@@ -193,7 +193,7 @@ fn missing_reservation(view: &View<'_>, index: usize, entry: &Entry) -> Option<F
     })
 }
 
-fn missing_entry(view: &View<'_>, index: usize, reservation: &Reservation) -> Option<Finding> {
+fn missing_entry(view: &View<'_>, index: usize, reservation: &Held<'_>) -> Option<Finding> {
     let records = view.records();
     let [address] = *reservation.addresses else {
         return None;
@@ -201,7 +201,7 @@ fn missing_entry(view: &View<'_>, index: usize, reservation: &Reservation) -> Op
     if !reservation.entries.is_empty() {
         return None;
     }
-    let owner = reservation.owner.as_ref().ok()?;
+    let owner = reservation.owner.ok()?;
     let pod = owner.pod.as_ref()?;
     let interface = shown_on(view, RecordId::Reservation(index))?;
     let is_of_pod = |at: IpAddr| {
@@ -209,7 +209,7 @@ fn missing_entry(view: &View<'_>, index: usize, reservation: &Reservation) -> Op
         ids.any(|id| matches!(id, RecordId::Entry(_)) && records.pod_of(id) == Some(pod))
     };
     let covering: Vec<&Pool> = records
-        .pools_covering(reservation)
+        .pools_covering(*reservation)
         .map(|(_, pool)| pool)
         .collect();
     let mut ranges = covering.iter().filter_map(|pool| pool.range.as_ref().ok());
@@ -217,7 +217,8 @@ fn missing_entry(view: &View<'_>, index: usize, reservation: &Reservation) -> Op
     if is_of_pod(address) || is_folded {
         return None;
     }
-    let names = readings(&reservation.id.name);
+    let name = reservation.name();
+    let names = readings(&name);
     let is_exact = |pool: &&&Pool| names.iter().any(|(name, _)| pool.fit(name) == Fit::Exact);
     let exact: Vec<&&Pool> = covering.iter().filter(is_exact).collect();
     let pool = match (exact.as_slice(), covering.as_slice()) {
@@ -251,7 +252,7 @@ fn missing_entry(view: &View<'_>, index: usize, reservation: &Reservation) -> Op
     Some(Finding {
         kind: Kind::MissingEntry,
         address: Some(address),
-        place: Place::Reservation(reservation.id.clone()),
+        place: Place::Reservation(reservation.id()),
         pods: vec![pod.clone()],
         evidence: format!("the reservation of pod {pod} has no entry: {place}"),
         repair: slot.map(|entry| {
@@ -259,7 +260,7 @@ fn missing_entry(view: &View<'_>, index: usize, reservation: &Reservation) -> Op
                 pod: pod.clone(),
                 interface: interface.into(),
                 address,
-                reservation: Some(reservation.id.clone()),
+                reservation: Some(reservation.id()),
                 entry,
             })
         }),

@@ -15,10 +15,10 @@ pub struct Protection(HashMap<ObjectId, Box<str>>);
 
 /// What the entries of one pool show.
 #[derive(Default)]
-struct Shown<'a> {
+struct Shown {
     with: usize,
     all: usize,
-    network: Option<(Fit, &'a str)>,
+    network: Option<(Fit, Box<str>)>,
 }
 
 impl Protection {
@@ -26,15 +26,15 @@ impl Protection {
     #[must_use]
     pub fn of(audit: &Audit<'_>, networks: &Networks) -> Self {
         let records = audit.records();
-        let mut shown: Vec<Shown<'_>> = Vec::new();
+        let mut shown: Vec<Shown> = Vec::new();
         shown.resize_with(records.pools.len(), Shown::default);
         for entry in records.entries.iter().filter(|entry| entry.address.is_ok()) {
             if let Some(shown) = shown.get_mut(entry.pool) {
                 shown.all += 1;
             }
         }
-        for reservation in &records.reservations {
-            for entry in &reservation.entries {
+        for reservation in records.reservations() {
+            for entry in reservation.entries {
                 let Some(entry) = records.entries.get(*entry) else {
                     continue;
                 };
@@ -43,11 +43,17 @@ impl Protection {
                     continue;
                 };
                 shown.with += 1;
-                let readings = readings(&reservation.id.name).into_iter();
+                // Nothing fits better, and most have that.
+                if matches!(shown.network, Some((Fit::Exact, _))) {
+                    continue;
+                }
+                let name = reservation.name();
+                let readings = readings(&name).into_iter();
                 let of_address =
                     readings.filter(|(_, address)| entry.address.as_ref().ok() == Some(address));
-                let fits = of_address.map(|(network, _)| (pool.fit(network), network));
-                shown.network = fits.chain(shown.network).max_by_key(|(fit, _)| *fit);
+                let fits = of_address.map(|(network, _)| (pool.fit(network), network.into()));
+                let all = fits.chain(shown.network.take());
+                shown.network = all.max_by_key(|(fit, _)| *fit);
             }
         }
         let pools = records.pools.iter().zip(shown);
@@ -55,11 +61,11 @@ impl Protection {
             // Half of them: one that never had any is not to get the first one from here.
             let by_others = shown.with > 0 && shown.with * 2 >= shown.all;
             let network = match networks.reserves(pool) {
-                Reserves::For(network) => network,
+                Reserves::For(network) => network.into(),
                 Reserves::Unknown if by_others => shown.network?.1,
                 Reserves::Unknown | Reserves::Never => return None,
             };
-            Some((pool.id.clone(), network.into()))
+            Some((pool.id.clone(), network))
         });
         Self(protected.collect())
     }

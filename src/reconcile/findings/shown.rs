@@ -64,10 +64,9 @@ fn shown_by_others<'a>(
             .map_or(&[], std::slice::from_ref),
         // One whose entry stands for the same claim has been said with the entry.
         RecordId::Reservation(index) => records
-            .reservations
-            .get(index)
+            .reservation(index)
             .filter(|reservation| reservation.entries.is_empty())
-            .map_or(&[], |reservation| &reservation.addresses),
+            .map_or(&[], |reservation| reservation.addresses),
     };
     let owner = records.pod_of(id);
     let addresses = addresses.iter().filter(move |_| owner.is_some());
@@ -90,12 +89,13 @@ fn may_be_of(view: &View<'_>, id: RecordId, pools: &[usize]) -> bool {
             pools.any(|other| pool.is_some_and(|pool| is_one_network(pool, other)))
         }
         RecordId::Reservation(index) => {
-            let Some(reservation) = records.reservations.get(index) else {
+            let Some(reservation) = records.reservation(index) else {
                 return false;
             };
-            let names = readings(&reservation.id.name);
+            let name = reservation.name();
+            let names = readings(&name);
             pools.any(|pool| {
-                pool.id.namespace == reservation.id.namespace
+                pool.id.namespace == *reservation.namespace()
                     && names.iter().any(|(name, _)| pool.fit(name) > Fit::No)
             })
         }
@@ -122,9 +122,7 @@ fn used_by_another(
         RecordId::Entry(index) => {
             Place::Pool(records.pool_of(records.entries.get(index)?).id.clone())
         }
-        RecordId::Reservation(index) => {
-            Place::Reservation(records.reservations.get(index)?.id.clone())
-        }
+        RecordId::Reservation(index) => Place::Reservation(records.reservation(index)?.id()),
     };
     let mut evidence = format!("recorded for pod {owner}, but pod {pod} shows it");
     let state = view.audit.pods().get(owner);
@@ -219,7 +217,5 @@ fn repair(view: &View<'_>, showing: &Showing, pools: &[&Pool]) -> Option<Box<Rep
 
 /// Whether there is a reservation of that name; it cannot be the pod's own.
 fn is_taken(view: &View<'_>, id: &ObjectId) -> bool {
-    let all = &view.records().reservations;
-    all.binary_search_by(|reservation| reservation.id.cmp(id))
-        .is_ok()
+    view.records().find_reservation(id).is_some()
 }

@@ -27,12 +27,12 @@ impl Named {
     /// Those that these records name.
     pub(super) fn by(records: &Records) -> Self {
         // Most pods are named by an entry and by its reservation.
-        let most = records.entries.len().max(records.reservations.len());
+        let most = records.entries.len().max(records.reservations().len());
         let mut named = Self {
             places: HashMap::with_capacity(most),
             states: Vec::with_capacity(most),
             entries: Vec::with_capacity(records.entries.len()),
-            reservations: Vec::with_capacity(records.reservations.len()),
+            reservations: Vec::with_capacity(records.reservations().len()),
         };
         for id in records.ids() {
             let place = records.pod_of(id).map_or(NOWHERE, |pod| named.place(pod));

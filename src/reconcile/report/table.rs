@@ -108,8 +108,8 @@ fn print_findings(
 fn cells(row: &Row<'_>, width: Width) -> Vec<String> {
     let or_dash = |text: Option<&str>| escape(text.unwrap_or("-")).into_owned();
     let name = match row.offset {
-        Some(offset) => format!("{}/{}", escape(row.name), escape(offset)),
-        None => escape(row.name).into_owned(),
+        Some(offset) => format!("{}/{}", escape(&row.name), escape(offset)),
+        None => escape(&row.name).into_owned(),
     };
     let mut cells = vec![
         or_dash(Some(row.namespace)),
@@ -198,7 +198,7 @@ pub(super) fn print_names(report: &Report<'_>, out: &mut dyn Write) -> io::Resul
             out,
             "{resource}/{}/{}",
             escape(row.namespace),
-            escape(row.name)
+            escape(&row.name)
         )?;
         match row.offset {
             Some(offset) => writeln!(out, "/{}", escape(offset))?,

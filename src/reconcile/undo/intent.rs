@@ -182,10 +182,9 @@ impl<'a> Intent<'a> {
                     let address = records.entries.get(index).map(|entry| &entry.address);
                     address.map_or(&[], |at| at.as_ref().map_or(&[], std::slice::from_ref))
                 }
-                RecordId::Reservation(index) => records
-                    .reservations
-                    .get(index)
-                    .map_or(&[], |r| &r.addresses),
+                RecordId::Reservation(index) => {
+                    records.reservation(index).map_or(&[], |r| r.addresses)
+                }
             };
             let mut users = addresses
                 .iter()
@@ -224,9 +223,9 @@ impl<'a> Intent<'a> {
                 let at = entries.get(&(id, &*entry.key))?;
                 Some((RecordId::Entry(index), *at))
             });
-        let found_reservations = records.reservations.iter().enumerate();
+        let found_reservations = records.reservations().enumerate();
         let found_reservations = found_reservations.filter_map(|(index, found)| {
-            let at = reservations.get(&found.id)?;
+            let at = reservations.get(&found.id())?;
             Some((RecordId::Reservation(index), *at))
         });
         found_entries.chain(found_reservations).collect()
@@ -270,7 +269,7 @@ fn object_id(namespace: &str, name: &str) -> ObjectId {
 
 fn are_of_one_network(records: &Records, one: RecordId, other: RecordId, address: IpAddr) -> bool {
     let pool = |index: usize| Some(records.pool_of(records.entries.get(index)?));
-    let reservation = |index: usize| records.reservations.get(index);
+    let reservation = |index: usize| records.reservation(index);
     let found = match (one, other) {
         (RecordId::Entry(one), RecordId::Entry(other)) => {
             pool(one).zip(pool(other)).map(|(one, other)| {
@@ -280,7 +279,7 @@ fn are_of_one_network(records: &Records, one: RecordId, other: RecordId, address
         (RecordId::Entry(entry), RecordId::Reservation(other))
         | (RecordId::Reservation(other), RecordId::Entry(entry)) => {
             pool(entry).zip(reservation(other)).map(|(pool, other)| {
-                pool.id.namespace == other.id.namespace && pool.is_of(other, address)
+                pool.id.namespace == *other.namespace() && pool.is_of(&other.name(), address)
             })
         }
         // Of one network they would have one name.

@@ -102,7 +102,7 @@ impl Thought {
         index: usize,
         applied: &Applied,
     ) -> Result<Outcome, CutOff> {
-        let reservation = &snapshot.records.reservations[index];
+        let reservation = snapshot.records.reservation(index).unwrap();
         let is_gone = |entry: &usize| {
             let outcome = applied.outcomes.get(&RecordId::Entry(*entry));
             matches!(outcome, Some(Outcome::Released | Outcome::AlreadyGone))
@@ -118,8 +118,7 @@ impl Thought {
         self.beside()?;
         self.left = left;
         let offset: usize = reservation
-            .id
-            .name
+            .name()
             .rsplit('.')
             .next()
             .unwrap()
@@ -132,7 +131,7 @@ impl Thought {
             .map(|it| it.version.to_string());
         Ok(match version {
             None => Outcome::AlreadyGone,
-            Some(version) if *version != *reservation.resource_version.to_string() => {
+            Some(version) if *version != *reservation.resource_version().to_string() => {
                 Outcome::Changed
             }
             Some(_) => {
@@ -160,7 +159,7 @@ impl Thought {
                 match change.of {
                     Carrier::Pool(_) => self.desk.mark = value,
                     Carrier::Reservation(index) => {
-                        let name = &snapshot.records.reservations[index].id.name;
+                        let name = snapshot.records.reservation(index).unwrap().name();
                         let offset = name.rsplit('.').next().unwrap().parse().unwrap();
                         if let Some(claim) = self.desk.claims.get_mut(&offset) {
                             claim.mark = value;

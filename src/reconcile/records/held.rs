@@ -1,0 +1,261 @@
+//! PURE: reservations in little room: nearly all say what their entry says anyway.
+
+use std::net::IpAddr;
+
+use super::Records;
+use crate::record::marks::{Mark, Print};
+use crate::record::{ObjectId, Owner, Pool, Reservation, reservation_name};
+use crate::text::{ResourceVersion, Text, Uid};
+
+/// A reservation as it is kept.
+#[derive(Debug)]
+pub(super) enum Kept {
+    /// What can be made again of its entry is the same to the letter; only the rest is here.
+    Short {
+        entry: usize,
+        uid: [u8; 16],
+        version: u64,
+        print: Print,
+    },
+    /// Any other.
+    Whole(Box<Reservation>),
+}
+
+/// A reservation as it is looked at, whether it or its entry says it.
+#[derive(Debug, Clone, Copy)]
+pub struct Held<'a> {
+    /// Who holds it, or why that cannot be read.
+    pub owner: Result<&'a Owner, &'a str>,
+    /// Whether [`crate::pod::RECONCILE_KEY`] exempts it.
+    pub protected: bool,
+    /// Since when it is seen as an orphan without an entry.
+    pub first_seen: Option<Mark>,
+    /// Of its object and its `spec`, for that mark.
+    pub print: Print,
+    /// What its name can mean; see [`Reservation::addresses`].
+    pub addresses: &'a [IpAddr],
+    /// Indexes of the entries that stand for the same claim.
+    pub entries: &'a [usize],
+    object: Object<'a>,
+}
+
+/// What else its object says.
+#[derive(Debug, Clone, Copy)]
+enum Object<'a> {
+    Short {
+        pool: &'a Pool,
+        address: IpAddr,
+        uid: [u8; 16],
+        version: u64,
+    },
+    Whole(&'a Reservation),
+}
+
+impl Kept {
+    /// Keeps a reservation that was joined with its entries.
+    pub(super) fn of(reservation: Reservation, records: &Records) -> Self {
+        let short = Self::short(&reservation, records);
+        short.unwrap_or_else(|| Self::Whole(Box::new(reservation)))
+    }
+
+    fn short(reservation: &Reservation, records: &Records) -> Option<Self> {
+        let [entry] = *reservation.entries else {
+            return None;
+        };
+        let ResourceVersion::Number(version) = reservation.resource_version else {
+            return None;
+        };
+        let short = Self::Short {
+            entry,
+            uid: reservation.uid.bytes()?,
+            version,
+            print: reservation.print,
+        };
+        let is_same = short.held(records).whole() == *reservation;
+        is_same.then_some(short)
+    }
+
+    /// Looks at it.
+    #[expect(
+        clippy::expect_used,
+        reason = "it was joined with this entry, by its address"
+    )]
+    pub(super) fn held<'a>(&'a self, records: &'a Records) -> Held<'a> {
+        match self {
+            Self::Whole(reservation) => Held {
+                owner: reservation.owner.as_ref().map_err(|reason| &**reason),
+                protected: reservation.protected,
+                first_seen: reservation.first_seen.as_deref().copied(),
+                print: reservation.print,
+                addresses: &reservation.addresses,
+                entries: &reservation.entries,
+                object: Object::Whole(reservation),
+            },
+            Self::Short {
+                entry: index,
+                uid,
+                version,
+                print,
+            } => {
+                let entry = records.entries.get(*index);
+                let entry = entry.expect("an entry stays where it is");
+                let address = entry.address.as_ref();
+                let address = address.expect("an entry keeps its address");
+                Held {
+                    owner: Ok(&entry.owner),
+                    protected: false,
+                    first_seen: None,
+                    print: *print,
+                    addresses: std::slice::from_ref(address),
+                    entries: std::slice::from_ref(index),
+                    object: Object::Short {
+                        pool: records.pool_of(entry),
+                        address: *address,
+                        uid: *uid,
+                        version: *version,
+                    },
+                }
+            }
+        }
+    }
+}
+
+impl<'a> Held<'a> {
+    /// The namespace of its object.
+    #[must_use]
+    pub fn namespace(&self) -> &'a Text {
+        match self.object {
+            Object::Short { pool, .. } => &pool.id.namespace,
+            Object::Whole(reservation) => &reservation.id.namespace,
+        }
+    }
+
+    /// The name of its object.
+    #[must_use]
+    pub fn name(&self) -> Text {
+        match self.object {
+            Object::Short { pool, address, .. } => {
+                reservation_name(pool.network().unwrap_or_default(), address).into()
+            }
+            Object::Whole(reservation) => reservation.id.name.clone(),
+        }
+    }
+
+    /// Which object it is.
+    #[must_use]
+    pub fn id(&self) -> ObjectId {
+        ObjectId {
+            namespace: self.namespace().clone(),
+            name: self.name(),
+        }
+    }
+
+    /// `metadata.uid`, a precondition of its deletion.
+    #[must_use]
+    pub fn uid(&self) -> Uid {
+        match self.object {
+            Object::Short { uid, .. } => uid.into(),
+            Object::Whole(reservation) => reservation.uid.clone(),
+        }
+    }
+
+    /// `metadata.resourceVersion`, a precondition of its deletion.
+    #[must_use]
+    pub fn resource_version(&self) -> ResourceVersion {
+        match self.object {
+            Object::Short { version, .. } => ResourceVersion::Number(version),
+            Object::Whole(reservation) => reservation.resource_version.clone(),
+        }
+    }
+
+    /// All of it.
+    fn whole(&self) -> Reservation {
+        Reservation {
+            id: self.id(),
+            uid: self.uid(),
+            resource_version: self.resource_version(),
+            protected: self.protected,
+            owner: self.owner.cloned().map_err(Into::into),
+            first_seen: self.first_seen.map(Box::new),
+            print: self.print,
+            addresses: self.addresses.into(),
+            entries: self.entries.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::record::decode;
+
+    const UID: &str = "0b6f4bd2-41c1-4f1e-9d7c-0a1b2c3d4e5f";
+
+    /// The entry of one pod, of the network `lan`.
+    fn pool() -> Value {
+        json!({"metadata": {"name": "lan-10.0.0.0-24", "namespace": "kube-system"},
+            "spec": {"range": "10.0.0.0/24", "allocations": {"5": {"id": "c", "ifname": "net1",
+                "podref": "shop/web-0", "owner": {"id": "c", "nodename": "node-a"}}}}})
+    }
+
+    fn reservation() -> Value {
+        json!({"metadata": {"name": "lan-10.0.0.5", "namespace": "kube-system", "uid": UID,
+                "resourceVersion": "77", "labels": {crate::api::NODE_LABEL: "node-a"}},
+            "spec": {"ifname": "net1", "podref": "shop/web-0"}})
+    }
+
+    fn records(reservation: &Value) -> Records {
+        let pool = decode::pool(pool().to_string().as_bytes()).unwrap();
+        let reservation = decode::reservation(reservation.to_string().as_bytes()).unwrap();
+        Records::new(vec![pool], vec![reservation])
+    }
+
+    #[test]
+    fn what_the_plugin_writes_needs_little_room() {
+        let records = records(&reservation());
+        assert!(matches!(
+            records.reservations.as_slice(),
+            [Kept::Short { .. }]
+        ));
+        let held = records.reservation(0).unwrap();
+        assert_eq!(held.id().to_string(), "kube-system/lan-10.0.0.5");
+        assert_eq!(held.uid().to_string(), UID);
+        assert_eq!(held.resource_version().to_string(), "77");
+        assert_eq!(held.entries, [0]);
+        // Its room is that of a reservation's identity.
+        assert_eq!(size_of::<Kept>(), 40);
+    }
+
+    proptest! {
+        #[test]
+        fn however_it_is_kept_it_says_what_was_read(
+            name in "lan-10\\.0\\.0\\.[56]|10\\.0\\.0\\.5|lan-10-0-0-5|by-hand",
+            namespace in "kube-system|other", uid in prop_oneof![Just(UID), Just(""), Just("x")],
+            version in "77|077|x|", podref in "shop/web-[01]|nobody", ifname in "net[12]|",
+            node in "node-[ab]|", annotation in "reconcile|first-seen|other",
+            value in "false|true|2026-11-18T10:26:40Z 0a1b2c",
+        ) {
+            let mut object = reservation();
+            object["metadata"]["name"] = name.into();
+            object["metadata"]["namespace"] = namespace.into();
+            object["metadata"]["uid"] = uid.into();
+            object["metadata"]["resourceVersion"] = version.into();
+            object["metadata"]["labels"][crate::api::NODE_LABEL] = node.into();
+            let key = format!("whereabouts.cni.cncf.io/{annotation}");
+            object["metadata"]["annotations"] = json!({ key: value });
+            object["spec"] = json!({"podref": podref, "ifname": ifname});
+            let read = decode::reservation(object.to_string().as_bytes()).unwrap();
+            let records = records(&object);
+            let kept = records.reservation(0).unwrap().whole();
+            let joined = Reservation {
+                addresses: kept.addresses.clone(),
+                entries: kept.entries.clone(),
+                ..read
+            };
+            prop_assert_eq!(kept, joined);
+        }
+    }
+}
