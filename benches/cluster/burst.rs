@@ -1,6 +1,6 @@
 //! Many ADDs at once, whatever keeps the records.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -40,8 +40,8 @@ pub(crate) struct Burst {
 /// One call of a burst.
 struct One {
     wall: f64,
-    /// None was given if it failed.
-    address: Option<String>,
+    /// What was given, or what the plugin said instead.
+    address: Result<String, String>,
 }
 
 /// What a burst took, and gave.
@@ -94,10 +94,12 @@ impl Burst {
                 .flat_map(|worker| worker.join().unwrap());
             all.collect()
         });
-        Given {
+        let given = Given {
             seconds: started.elapsed().as_secs_f64(),
             all,
-        }
+        };
+        given.tell_failures();
+        given
     }
 
     /// The row of a program, of so many bursts and the highest offset in each.
@@ -133,15 +135,30 @@ impl Given {
         percentile(self.all.iter().map(|one| one.wall), percent)
     }
 
+    fn failures(&self) -> impl Iterator<Item = &String> {
+        let failures = self.all.iter();
+        failures.filter_map(|one| one.address.as_ref().err())
+    }
+
     fn failed(&self) -> u32 {
-        let failed = self.all.iter().filter(|one| one.address.is_none());
-        u32::try_from(failed.count()).unwrap()
+        u32::try_from(self.failures().count()).unwrap()
+    }
+
+    /// Says each reason once.
+    fn tell_failures(&self) {
+        let mut reasons: BTreeMap<&str, u32> = BTreeMap::new();
+        for reason in self.failures() {
+            *reasons.entry(reason).or_default() += 1;
+        }
+        for (reason, calls) in reasons {
+            eprintln!("{calls} ADDs failed: {reason}");
+        }
     }
 
     /// Whether every address has one owner and is recorded, and none is further than so many beyond
     /// their number; the highest offset.
     pub(crate) fn check(&self, recorded: &BTreeSet<u32>, beyond: u32) -> u32 {
-        let given = self.all.iter().filter_map(|one| one.address.as_ref());
+        let given = self.all.iter().filter_map(|one| one.address.as_ref().ok());
         let owners: BTreeSet<&String> = given.clone().collect();
         assert_eq!(owners.len(), given.count(), "an address has two owners");
         // What a call wrote that failed may be left for the reconciler.
@@ -169,12 +186,12 @@ fn one((mut command, config): (Command, String)) -> One {
     drop(pipe);
     let output = child.wait_with_output().unwrap();
     let wall = started.elapsed().as_secs_f64();
-    let address = output.status.success().then(|| {
-        let result: Value = serde_json::from_slice(&output.stdout).unwrap();
-        result["ips"][0]["address"].as_str().unwrap().to_owned()
-    });
-    if address.is_none() {
-        eprintln!("ADD failed: {}", String::from_utf8_lossy(&output.stdout));
-    }
+    let said = String::from_utf8_lossy(&output.stdout);
+    let address = if output.status.success() {
+        let result: Value = serde_json::from_str(&said).unwrap();
+        Ok(result["ips"][0]["address"].as_str().unwrap().to_owned())
+    } else {
+        Err(said.into_owned())
+    };
     One { wall, address }
 }
