@@ -2,7 +2,7 @@
 #
 # Rust, Go, make and sh are all that is needed: the Kubernetes that the tests run against is built
 # from source, as tests/controlplane/go.mod pins it, and so are the CNI tools that call the plugin,
-# Helm and crane. The tests make network namespaces, for which they need root and `ip`.
+# Helm, crane and the Go program. The tests make network namespaces, for which they need root and `ip`.
 
 CARGO ?= cargo
 GO ?= go
@@ -86,7 +86,7 @@ demo-build: $(demo_tools)
 	$(CARGO) build --locked --release --bin ip-reconciler --example controlplane
 
 .PHONY: test
-test: controlplane cni iproute monitoring image crane helm ## Run all tests (as root)
+test: controlplane cni iproute monitoring image crane helm peer ## Run all tests (as root)
 	$(CARGO) test --locked $(features)
 	$(CARGO) test --locked --test it features
 
@@ -102,6 +102,10 @@ BENCH ?= $(if $(FULL),$(full_bench))
 .PHONY: bench
 bench: controlplane protoc ## Measure the programs beside a floor; PEER_PLUGIN= and PEER_RECONCILER= name others
 	$(CARGO) bench --locked $(features) --bench cluster -- $(BENCH)
+
+.PHONY: bench-peer
+bench-peer: peer ## The same beside the Go program
+	PEER_PLUGIN=$(CURDIR)/target/peer/whereabouts PEER_RECONCILER=$(CURDIR)/target/peer/ip-reconciler $(MAKE) bench
 
 .PHONY: bench-tiny
 bench-tiny: controlplane protoc ## See that the measurements work, on what the tests have built
@@ -160,6 +164,9 @@ crane: target/crane/crane ## Build crane, which the tests read the image with (a
 .PHONY: helm
 helm: target/helm/helm ## Build Helm, which the tests install the chart with (a minute, once)
 
+.PHONY: peer
+peer: $(addprefix target/peer/,whereabouts ip-reconciler) ## Build the Go program of tests and bench (a minute, once)
+
 .PHONY: clean
 clean: ## Remove everything that was built, the Kubernetes of the tests too
 	$(CARGO) clean
@@ -211,3 +218,11 @@ target/multus/multus: tests/multus/go.mod tests/multus/go.sum
 target/multus/multus: package = gopkg.in/k8snetworkplumbingwg/multus-cni.v4/cmd/multus
 target/helm/helm: tests/helm/go.mod tests/helm/go.sum
 target/helm/helm: package = helm.sh/helm/v4/cmd/helm
+
+target/peer/%: tests/peer/go.mod tests/peer/go.sum tests/peer/ip-reconciler/main.go
+	@echo "Building the Go program's $(@F) (only this time)"
+	@CGO_ENABLED=0 $(GO) -C tests/peer build -trimpath -o ../../$@ -ldflags "-s -w" $(package)
+	@touch $@
+
+target/peer/whereabouts: package = github.com/k8snetworkplumbingwg/whereabouts/cmd
+target/peer/ip-reconciler: package = ./ip-reconciler

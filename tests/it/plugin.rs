@@ -11,6 +11,7 @@ mod faults;
 mod looks;
 mod neighbours;
 mod owners;
+mod peer;
 mod protocol;
 mod refusals;
 mod restarts;

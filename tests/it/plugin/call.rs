@@ -75,7 +75,13 @@ pub(crate) struct Call {
 
 /// Prepares a call for the container `c1` and its interface `net1`, on `node-a`.
 pub(crate) fn call(command: &str, network: &Network) -> Call {
-    let mut process = Command::new(env!("CARGO_BIN_EXE_whereabouts"));
+    let program = Path::new(env!("CARGO_BIN_EXE_whereabouts"));
+    call_of(program, command, network)
+}
+
+/// The same of another program.
+pub(super) fn call_of(program: &Path, command: &str, network: &Network) -> Call {
+    let mut process = Command::new(program);
     process
         .env_clear()
         .env("CNI_COMMAND", command)
