@@ -266,8 +266,7 @@ pub struct PoolObject {
     pub entries: Vec<Entry>,
 }
 
-/// The name of the reservation of an address, of which both programs read the network and the address
-/// again: `[network-]address`.
+/// The name of the reservation of an address, as both programs write it: `[network-]address`.
 pub(crate) fn reservation_name(network: &str, address: IpAddr) -> String {
     let name = ip::name_of(address);
     match network {

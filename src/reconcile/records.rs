@@ -29,7 +29,8 @@ pub enum RecordId {
 pub struct Records {
     /// All pools, sorted by namespace and name.
     pub pools: Vec<Pool>,
-    /// All entries, those of one pool side by side.
+    /// All entries, those of one pool side by side; they stay as they are, for reservations are kept as
+    /// what they do not say.
     pub entries: Vec<Entry>,
     /// All reservations, sorted by namespace and name.
     reservations: Vec<Kept>,
@@ -105,6 +106,19 @@ impl Records {
     /// Where the reservation of that name is, if there is one.
     #[must_use]
     pub fn find_reservation(&self, id: &ObjectId) -> Option<usize> {
+        let is_it = |index: &usize| self.reservation(*index).is_some_and(|it| it.id() == *id);
+        let readings = readings(&id.name);
+        if !readings.is_empty() {
+            // It speaks of some of the addresses that its name can mean.
+            let ids = readings
+                .into_iter()
+                .flat_map(|(_, address)| self.at(address));
+            let reservations = ids.filter_map(|record| match record {
+                RecordId::Reservation(index) => Some(index),
+                RecordId::Entry(_) => None,
+            });
+            return reservations.into_iter().find(is_it);
+        }
         let found = self
             .reservations
             .binary_search_by(|kept| kept.held(self).id().cmp(id));
@@ -160,7 +174,7 @@ impl Records {
 
     /// All records that speak of an address.
     pub fn at(&self, address: IpAddr) -> impl Iterator<Item = RecordId> + '_ {
-        self.by_address.at(address).iter().map(|slot| slot.id())
+        self.by_address.at(address)
     }
 
     /// Entries of which no address can be read, but whose key is that of this one.

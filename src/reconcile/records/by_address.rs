@@ -34,9 +34,11 @@ impl Slot {
 /// Records by address, sorted.
 #[derive(Debug, Default)]
 pub(super) struct ByAddress {
-    /// The address of each slot, once for each record; those of IPv4 are the first ones.
+    /// The addresses of the first slots.
     v4: Vec<Ipv4Addr>,
+    /// The addresses of the other slots.
     v6: Vec<Ipv6Addr>,
+    /// A record and one of the addresses that it speaks of.
     slots: Vec<Slot>,
 }
 
@@ -60,16 +62,26 @@ impl ByAddress {
     }
 
     /// The records that speak of an address, entries first.
-    pub(super) fn at(&self, address: IpAddr) -> &[Slot] {
-        let (start, length) = match address {
-            IpAddr::V4(address) => run(&self.v4, &address),
+    pub(super) fn at(&self, address: IpAddr) -> impl Iterator<Item = RecordId> + '_ {
+        let start = match address {
+            IpAddr::V4(address) => self.v4.partition_point(|other| *other < address),
             IpAddr::V6(address) => {
-                let (start, length) = run(&self.v6, &address);
-                (self.v4.len().saturating_add(start), length)
+                let start = self.v6.partition_point(|other| *other < address);
+                self.v4.len().saturating_add(start)
             }
         };
-        let rest = self.slots.get(start..).unwrap_or_default();
-        rest.get(..length).unwrap_or_default()
+        (start..).map_while(move |at| {
+            let is_there = self.address(at)? == address;
+            is_there.then_some(self.slots.get(at)?.id())
+        })
+    }
+
+    /// The address of a slot.
+    fn address(&self, at: usize) -> Option<IpAddr> {
+        match at.checked_sub(self.v4.len()) {
+            None => self.v4.get(at).copied().map(IpAddr::V4),
+            Some(at) => self.v6.get(at).copied().map(IpAddr::V6),
+        }
     }
 
     /// All addresses, each with its records.
@@ -83,14 +95,6 @@ impl ByAddress {
             Some((address, group))
         })
     }
-}
-
-/// Where the equals of an element are in a sorted slice, and how many there are.
-fn run<T: Ord>(sorted: &[T], wanted: &T) -> (usize, usize) {
-    let start = sorted.partition_point(|other| other < wanted);
-    let rest = sorted.get(start..).unwrap_or_default();
-    let length = rest.iter().take_while(|other| *other == wanted).count();
-    (start, length)
 }
 
 /// The different elements of a sorted slice, and how many there are of each.
@@ -139,7 +143,7 @@ mod tests {
                 index.groups().map(|(address, slots)| (address, ids(slots))).collect();
             prop_assert_eq!(&groups, &expected);
             for address in addresses.into_iter().chain([other]) {
-                prop_assert_eq!(&ids(index.at(address)), expected.entry(address).or_default());
+                prop_assert_eq!(&index.at(address).collect::<Vec<_>>(), expected.entry(address).or_default());
             }
         }
     }

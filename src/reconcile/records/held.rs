@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::Records;
+use crate::ip;
 use crate::record::marks::{Mark, Print};
 use crate::record::{ObjectId, Owner, Pool, Reservation, reservation_name};
 use crate::text::{ResourceVersion, Text, Uid};
@@ -16,6 +17,9 @@ pub(super) enum Kept {
         uid: [u8; 16],
         version: u64,
         print: Print,
+        /// How much of what stands before the range in its pool's name is the network, in bytes: the rest
+        /// is a node.
+        network: u16,
     },
     /// Any other.
     Whole(Box<Reservation>),
@@ -44,6 +48,7 @@ pub struct Held<'a> {
 enum Object<'a> {
     Short {
         pool: &'a Pool,
+        network: &'a str,
         address: IpAddr,
         uid: [u8; 16],
         version: u64,
@@ -65,7 +70,11 @@ impl Kept {
         let ResourceVersion::Number(version) = reservation.resource_version else {
             return None;
         };
+        let address = ip::name_of(*reservation.addresses.first()?);
+        let network = reservation.id.name.strip_suffix(&address)?;
+        let network = network.strip_suffix('-').unwrap_or(network);
         let short = Self::Short {
+            network: u16::try_from(network.len()).ok()?,
             entry,
             uid: reservation.uid.bytes()?,
             version,
@@ -78,7 +87,7 @@ impl Kept {
     /// Looks at it.
     #[expect(
         clippy::expect_used,
-        reason = "it was joined with this entry, by its address"
+        reason = "it was joined with this entry by its address, and entries stay"
     )]
     pub(super) fn held<'a>(&'a self, records: &'a Records) -> Held<'a> {
         match self {
@@ -96,11 +105,15 @@ impl Kept {
                 uid,
                 version,
                 print,
+                network,
             } => {
                 let entry = records.entries.get(*index);
                 let entry = entry.expect("an entry stays where it is");
                 let address = entry.address.as_ref();
                 let address = address.expect("an entry keeps its address");
+                let pool = records.pool_of(entry);
+                let before_range = pool.network().unwrap_or_default();
+                let network = before_range.get(..usize::from(*network));
                 Held {
                     owner: Ok(&entry.owner),
                     protected: false,
@@ -109,7 +122,8 @@ impl Kept {
                     addresses: std::slice::from_ref(address),
                     entries: std::slice::from_ref(index),
                     object: Object::Short {
-                        pool: records.pool_of(entry),
+                        pool,
+                        network: network.unwrap_or_default(),
                         address: *address,
                         uid: *uid,
                         version: *version,
@@ -134,9 +148,9 @@ impl<'a> Held<'a> {
     #[must_use]
     pub fn name(&self) -> Text {
         match self.object {
-            Object::Short { pool, address, .. } => {
-                reservation_name(pool.network().unwrap_or_default(), address).into()
-            }
+            Object::Short {
+                network, address, ..
+            } => reservation_name(network, address).into(),
             Object::Whole(reservation) => reservation.id.name.clone(),
         }
     }
@@ -190,56 +204,100 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::record::decode;
+    use crate::reconcile::records::RecordId;
+    use crate::record::{PoolObject, decode};
 
     const UID: &str = "0b6f4bd2-41c1-4f1e-9d7c-0a1b2c3d4e5f";
 
-    /// The entry of one pod, of the network `lan`.
-    fn pool() -> Value {
-        json!({"metadata": {"name": "lan-10.0.0.0-24", "namespace": "kube-system"},
-            "spec": {"range": "10.0.0.0/24", "allocations": {"5": {"id": "c", "ifname": "net1",
-                "podref": "shop/web-0", "owner": {"id": "c", "nodename": "node-a"}}}}})
+    /// Pools of the network `lan`, of one node of it, and of no name.
+    const POOLS: [&str; 3] = ["lan-10.0.0.0-24", "lan-node-a-10.0.0.0-24", "10.0.0.0-24"];
+
+    fn pool(name: &str) -> PoolObject {
+        let entry = json!({"id": "c", "ifname": "net1", "podref": "shop/web-0",
+            "owner": {"id": "c", "nodename": "node-a"}});
+        let pool = json!({"metadata": {"name": name, "namespace": "kube-system"},
+            "spec": {"range": "10.0.0.0/24", "allocations": {"5": entry, "7": entry}}});
+        decode::pool(pool.to_string().as_bytes()).unwrap()
     }
 
-    fn reservation() -> Value {
-        json!({"metadata": {"name": "lan-10.0.0.5", "namespace": "kube-system", "uid": UID,
+    fn reservation(name: &str) -> Value {
+        json!({"metadata": {"name": name, "namespace": "kube-system", "uid": UID,
                 "resourceVersion": "77", "labels": {crate::api::NODE_LABEL: "node-a"}},
             "spec": {"ifname": "net1", "podref": "shop/web-0"}})
     }
 
-    fn records(reservation: &Value) -> Records {
-        let pool = decode::pool(pool().to_string().as_bytes()).unwrap();
-        let reservation = decode::reservation(reservation.to_string().as_bytes()).unwrap();
-        Records::new(vec![pool], vec![reservation])
+    fn read(reservation: &Value) -> Reservation {
+        decode::reservation(reservation.to_string().as_bytes()).unwrap()
     }
 
     #[test]
     fn what_the_plugin_writes_needs_little_room() {
-        let records = records(&reservation());
-        assert!(matches!(
-            records.reservations.as_slice(),
-            [Kept::Short { .. }]
-        ));
-        let held = records.reservation(0).unwrap();
-        assert_eq!(held.id().to_string(), "kube-system/lan-10.0.0.5");
-        assert_eq!(held.uid().to_string(), UID);
-        assert_eq!(held.resource_version().to_string(), "77");
-        assert_eq!(held.entries, [0]);
-        // Its room is that of a reservation's identity.
+        let names = ["lan-10.0.0.5", "lan-10.0.0.5", "10.0.0.5"];
+        for (pool_name, name) in POOLS.into_iter().zip(names) {
+            let records = Records::new(vec![pool(pool_name)], vec![read(&reservation(name))]);
+            let kept = records.reservations.as_slice();
+            assert!(matches!(kept, [Kept::Short { .. }]), "{pool_name}");
+            let held = records.reservation(0).unwrap();
+            assert_eq!(held.id().to_string(), format!("kube-system/{name}"));
+            assert_eq!(held.uid().to_string(), UID);
+            assert_eq!(held.resource_version().to_string(), "77");
+            assert_eq!(held.entries, [0]);
+        }
         assert_eq!(size_of::<Kept>(), 40);
+    }
+
+    #[test]
+    fn reservations_are_found_by_their_names_in_whatever_order_they_came() {
+        let names = [
+            "lan-10.0.0.7",
+            "by-hand",
+            "lan-10.0.0.5",
+            "fd00--5",
+            "net-2001-db8--1",
+        ];
+        let all = names.map(|name| read(&reservation(name)));
+        let records = Records::new(vec![pool(POOLS[0])], all.into());
+        let sorted: Vec<String> = records
+            .reservations()
+            .map(|it| it.name().to_string())
+            .collect();
+        assert!(sorted.is_sorted() && sorted.len() == names.len());
+        for (index, name) in sorted.iter().enumerate() {
+            let held = records.reservation(index).unwrap();
+            assert_eq!(records.find_reservation(&held.id()), Some(index), "{name}");
+            for address in held.addresses {
+                assert!(
+                    records
+                        .at(*address)
+                        .any(|id| id == RecordId::Reservation(index))
+                );
+            }
+            let has_entry = name.starts_with("lan-");
+            assert_eq!(held.entries.len(), usize::from(has_entry), "{name}");
+            for entry in held.entries {
+                assert!(name.ends_with(&*records.entries[*entry].key), "{name}");
+            }
+        }
+        for other in ["lan-10.0.0.6", "10.0.0.5", "by-foot", "db8--1"] {
+            let id = ObjectId {
+                namespace: "kube-system".into(),
+                name: other.into(),
+            };
+            assert_eq!(records.find_reservation(&id), None, "{other}");
+        }
     }
 
     proptest! {
         #[test]
         fn however_it_is_kept_it_says_what_was_read(
-            name in "lan-10\\.0\\.0\\.[56]|10\\.0\\.0\\.5|lan-10-0-0-5|by-hand",
+            pool_name in prop::sample::select(&POOLS[..]),
+            name in "(lan-|lan-node-a-|wan-|la-)?10\\.0\\.0\\.[56]|lan-10-0-0-5|by-hand|net-2001-db8--1",
             namespace in "kube-system|other", uid in prop_oneof![Just(UID), Just(""), Just("x")],
             version in "77|077|x|", podref in "shop/web-[01]|nobody", ifname in "net[12]|",
             node in "node-[ab]|", annotation in "reconcile|first-seen|other",
             value in "false|true|2026-11-18T10:26:40Z 0a1b2c",
         ) {
-            let mut object = reservation();
-            object["metadata"]["name"] = name.into();
+            let mut object = reservation(&name);
             object["metadata"]["namespace"] = namespace.into();
             object["metadata"]["uid"] = uid.into();
             object["metadata"]["resourceVersion"] = version.into();
@@ -247,15 +305,10 @@ mod tests {
             let key = format!("whereabouts.cni.cncf.io/{annotation}");
             object["metadata"]["annotations"] = json!({ key: value });
             object["spec"] = json!({"podref": podref, "ifname": ifname});
-            let read = decode::reservation(object.to_string().as_bytes()).unwrap();
-            let records = records(&object);
-            let kept = records.reservation(0).unwrap().whole();
-            let joined = Reservation {
-                addresses: kept.addresses.clone(),
-                entries: kept.entries.clone(),
-                ..read
-            };
-            prop_assert_eq!(kept, joined);
+            let records = Records::new(vec![pool(pool_name)], vec![read(&object)]);
+            let mut joined = read(&object);
+            records.join(&mut joined);
+            prop_assert_eq!(records.reservation(0).unwrap().whole(), joined);
         }
     }
 }
