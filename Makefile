@@ -98,10 +98,11 @@ e2e: controlplane node-tools iproute image ## Run the tests on real nodes: kubel
 full_bench := --pods 10000,30000,100000 --entries 0,1000,5000 --calls 300,1000 --nodes 1,10,100 \
 	--plot docs/performance.svg
 BENCH ?= $(if $(FULL),$(full_bench))
+static_plugin := $(CURDIR)/target/$(host)/release/whereabouts
 
 .PHONY: bench
-bench: controlplane protoc ## Measure the programs beside a floor; PEER_PLUGIN= and PEER_RECONCILER= name others
-	$(CARGO) bench --locked $(features) --bench cluster -- $(BENCH)
+bench: controlplane static ## Measure the programs beside a floor; PEER_PLUGIN= and PEER_RECONCILER= name others
+	STATIC_PLUGIN=$(static_plugin) $(CARGO) bench --locked $(features) --bench cluster -- $(BENCH)
 
 .PHONY: bench-peer
 bench-peer: peer ## The same beside the Go program

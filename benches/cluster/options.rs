@@ -54,6 +54,10 @@ pub(crate) struct Options {
     #[arg(long, default_value = "5")]
     pub(crate) rounds: u32,
 
+    /// The plugin as images have it, linked statically, whose start and size are told as well.
+    #[arg(long, env = "STATIC_PLUGIN")]
+    pub(crate) static_plugin: Option<PathBuf>,
+
     /// Another CNI plugin to measure in the same rounds.
     #[arg(long, env = "PEER_PLUGIN")]
     pub(crate) peer_plugin: Option<PathBuf>,

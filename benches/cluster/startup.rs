@@ -15,7 +15,9 @@ pub(crate) fn measure(options: &Options) -> Table {
     let columns = ["program", "VERSION ms", "resident MiB", "size MiB"];
     let mut table = Table::new("The plugin as a process", &columns);
     let own = Path::new(env!("CARGO_BIN_EXE_whereabouts"));
+    let linked = options.static_plugin.as_deref();
     let programs: Vec<(&str, &Path)> = std::iter::once(("whereabouts", own))
+        .chain(linked.map(|linked| ("whereabouts, static", linked)))
         .chain(options.peer_plugin.as_deref().map(|peer| ("peer", peer)))
         .collect();
     let mut costs: Vec<Vec<_>> = programs.iter().map(|_| Vec::new()).collect();
