@@ -329,11 +329,9 @@ fn judge_pod<'a>(subject: &Subject<'a>, state: &'a PodState) -> Option<Verdict<'
 /// The interface on which the pod shows the record's address.
 fn shown_on<'a>(subject: &Subject<'a>, state: &'a PodState) -> Option<&'a str> {
     let is_meant = |shown: &IpAddr| {
-        let folded = subject.range.and_then(|range| range.folded(*shown));
-        subject
-            .addresses
-            .iter()
-            .any(|address| shown == address || folded == Some(*address))
+        let folded = || subject.range.and_then(|range| range.folded(*shown));
+        let addresses = subject.addresses;
+        addresses.contains(shown) || folded().is_some_and(|folded| addresses.contains(&folded))
     };
     let mut interfaces = state.status.interfaces.iter();
     let shown = interfaces.find(|interface| interface.addresses.iter().any(is_meant))?;

@@ -3,6 +3,8 @@
 //! The members that do not matter are not named here, and skipped by their length: most of the bytes are
 //! `managedFields`.
 
+use std::borrow::Cow;
+
 use prost::Message;
 
 use super::{PodMetadata, SeenPod, metadata_of_pod};
@@ -51,7 +53,7 @@ pub(super) fn pod(bytes: &[u8]) -> Result<SeenPod, serde_json::Error> {
     let annotation = |key: &str| {
         let mut pairs = metadata.annotations.iter().rev();
         let pair = pairs.find(|pair| pair.key == key.as_bytes())?;
-        Some(String::from_utf8_lossy(&pair.value))
+        Some(text(&pair.value))
     };
     metadata_of_pod(&PodMetadata {
         name: &metadata.name,
@@ -60,6 +62,11 @@ pub(super) fn pod(bytes: &[u8]) -> Result<SeenPod, serde_json::Error> {
         deleting: metadata.deletion_timestamp.is_some(),
         annotation,
     })
+}
+
+/// As JSON has it. Nearly all are texts, which is seen quicker than what is none is put right.
+fn text(bytes: &[u8]) -> Cow<'_, str> {
+    std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }
 
 #[cfg(test)]
