@@ -15,7 +15,7 @@ use super::findings::{self, Finding, Place, Protection};
 use super::foreign;
 use super::ledger::Cluster;
 use super::pods::Pods;
-use super::records::{RecordId, Records};
+use super::records::Records;
 use super::snapshot::{Snapshot, read_cron_jobs, read_definitions, read_pod, read_whole_pod};
 use crate::client::{CallError, Client};
 use crate::ip;
@@ -124,13 +124,8 @@ fn concerned(
                 name: reservation_name(network, address).into(),
             });
         }
-        for id in records.at(address) {
-            if let RecordId::Reservation(index) = id
-                && let Some(reservation) = records.reservation(index)
-            {
-                reservations.insert(reservation.id());
-            }
-        }
+        let there = records.reservations_at(address);
+        reservations.extend(there.map(|(_, reservation)| reservation.id()));
     }
     (pools, reservations)
 }

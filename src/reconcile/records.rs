@@ -45,8 +45,9 @@ pub struct Records {
 impl Records {
     /// Sorts, joins and indexes the records of a cluster.
     #[must_use]
-    pub fn new(mut objects: Vec<PoolObject>, reservations: Vec<Reservation>) -> Self {
+    pub fn new(mut objects: Vec<PoolObject>, mut reservations: Vec<Reservation>) -> Self {
         objects.sort_by(|a, b| a.pool.id.cmp(&b.pool.id));
+        reservations.sort_by(|a, b| a.id.cmp(&b.id));
         let mut records = Self::default();
         let entries = objects.iter().map(|object| object.entries.len());
         records.entries.reserve_exact(entries.sum());
@@ -69,24 +70,18 @@ impl Records {
             Some((address, Slot::of(RecordId::Entry(index))))
         }));
         records.by_address = ByAddress::of(&mut addresses);
-        let mut shielded = HashSet::new();
-        let mut kept: Vec<Kept> = Vec::with_capacity(reservations.len());
-        for mut reservation in reservations {
+        records.reservations.reserve_exact(reservations.len());
+        for (index, mut reservation) in reservations.into_iter().enumerate() {
             records.join(&mut reservation);
-            kept.push(Kept::of(reservation, &records));
-        }
-        kept.sort_by_cached_key(|kept| kept.held(&records).id());
-        for (index, held) in kept.iter().enumerate() {
-            let held = held.held(&records);
             let slot = Slot::of(RecordId::Reservation(index));
-            addresses.extend(held.addresses.iter().map(|address| (*address, slot)));
-            if held.protected {
-                shielded.extend(held.entries);
+            addresses.extend(reservation.addresses.iter().map(|address| (*address, slot)));
+            if reservation.protected {
+                records.shielded.extend(&reservation.entries);
             }
+            let kept = Kept::of(reservation, &records);
+            records.reservations.push(kept);
         }
         records.by_address = ByAddress::of(&mut addresses);
-        records.shielded = shielded;
-        records.reservations = kept;
         records
     }
 
@@ -106,18 +101,12 @@ impl Records {
     /// Where the reservation of that name is, if there is one.
     #[must_use]
     pub fn find_reservation(&self, id: &ObjectId) -> Option<usize> {
-        let is_it = |index: &usize| self.reservation(*index).is_some_and(|it| it.id() == *id);
         let readings = readings(&id.name);
         if !readings.is_empty() {
             // It speaks of some of the addresses that its name can mean.
-            let ids = readings
-                .into_iter()
-                .flat_map(|(_, address)| self.at(address));
-            let reservations = ids.filter_map(|record| match record {
-                RecordId::Reservation(index) => Some(index),
-                RecordId::Entry(_) => None,
-            });
-            return reservations.into_iter().find(is_it);
+            let addresses = readings.into_iter().map(|(_, address)| address);
+            let mut there = addresses.flat_map(|address| self.reservations_at(address));
+            return there.find_map(|(index, held)| (held.id() == *id).then_some(index));
         }
         let found = self
             .reservations
@@ -161,6 +150,14 @@ impl Records {
         self.at(address).filter_map(|id| match id {
             RecordId::Entry(index) => Some(index),
             RecordId::Reservation(_) => None,
+        })
+    }
+
+    /// The reservations that speak of an address, each with its index.
+    pub fn reservations_at(&self, address: IpAddr) -> impl Iterator<Item = (usize, Held<'_>)> {
+        self.at(address).filter_map(|id| match id {
+            RecordId::Entry(_) => None,
+            RecordId::Reservation(index) => Some((index, self.reservation(index)?)),
         })
     }
 

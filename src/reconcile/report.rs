@@ -322,7 +322,7 @@ impl<'a> Report<'a> {
                 Some(Row {
                     kind: "Reservation",
                     namespace: reservation.namespace(),
-                    name: Cow::Owned(reservation.name().to_string()),
+                    name: reservation.name(),
                     address: reservation.addresses.first().map(ToString::to_string),
                     interface: owner.and_then(|owner| owner.interface.as_deref()),
                     ..row

@@ -171,7 +171,7 @@ impl SavedReport {
                 RecordId::Reservation(index) => records.reservation(*index).map(|r| {
                     (
                         r.namespace().to_string(),
-                        r.name().to_string(),
+                        r.name().into_owned(),
                         String::new(),
                     )
                 }),
@@ -307,7 +307,7 @@ fn claims(records: &Records, plan: &Plan) -> HashMap<usize, Vec<String>> {
         };
         for entry in reservation.entries {
             let names = claims.entry(*entry).or_default();
-            names.push(reservation.name().to_string());
+            names.push(reservation.name().into_owned());
         }
     }
     claims

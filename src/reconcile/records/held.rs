@@ -1,5 +1,6 @@
 //! PURE: reservations in little room: nearly all say what their entry says anyway.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use super::Records;
@@ -146,12 +147,12 @@ impl<'a> Held<'a> {
 
     /// The name of its object.
     #[must_use]
-    pub fn name(&self) -> Text {
+    pub fn name(&self) -> Cow<'a, str> {
         match self.object {
             Object::Short {
                 network, address, ..
             } => reservation_name(network, address).into(),
-            Object::Whole(reservation) => reservation.id.name.clone(),
+            Object::Whole(reservation) => reservation.id.name.as_str().into(),
         }
     }
 
@@ -160,7 +161,7 @@ impl<'a> Held<'a> {
     pub fn id(&self) -> ObjectId {
         ObjectId {
             namespace: self.namespace().clone(),
-            name: self.name(),
+            name: (&*self.name()).into(),
         }
     }
 
@@ -259,7 +260,7 @@ mod tests {
         let records = Records::new(vec![pool(POOLS[0])], all.into());
         let sorted: Vec<String> = records
             .reservations()
-            .map(|it| it.name().to_string())
+            .map(|it| it.name().into_owned())
             .collect();
         assert!(sorted.is_sorted() && sorted.len() == names.len());
         for (index, name) in sorted.iter().enumerate() {
