@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::burst::{self, Burst};
 use crate::options::Options;
 use crate::process::{Cost, run};
-use crate::reconcile::Bench;
+use crate::reconcile::{Bench, FLAT_FILE};
 use crate::server::Counters;
 use crate::table::{Cell, Table, median, percentile};
 
@@ -22,8 +22,6 @@ struct Network {
     range: String,
     kubeconfig: PathBuf,
     locks: PathBuf,
-    /// An empty flat file, without which the Go program fails.
-    flat_file: PathBuf,
 }
 
 impl Network {
@@ -50,13 +48,10 @@ impl Network {
             .request::<Value>(request.unwrap())
             .await
             .unwrap();
-        let flat_file = bench.locks.path().join("whereabouts.conf");
-        std::fs::write(&flat_file, "{}").unwrap();
         Self {
             range,
             kubeconfig: bench.plane.kubeconfig().to_owned(),
             locks: bench.locks.path().to_owned(),
-            flat_file,
         }
     }
 
@@ -64,7 +59,7 @@ impl Network {
         let locks = self.locks.join(node.to_string());
         let config = json!({"cniVersion": "1.0.0", "name": "lan", "type": "macvlan", "ipam": {
             "type": "whereabouts", "range": self.range, "lock_dir": locks,
-            "configuration_path": self.flat_file, "kubernetes": {"kubeconfig": self.kubeconfig}}});
+            "configuration_path": self.locks.join(FLAT_FILE), "kubernetes": {"kubeconfig": self.kubeconfig}}});
         let command = burst::command(program, verb, pod, node);
         (command, config.to_string())
     }

@@ -53,6 +53,9 @@ pub(crate) struct Bench {
 /// A file system in memory.
 const MEMORY: &str = "/dev/shm";
 
+/// An empty flat file among the lock folders: without one the Go program fails.
+pub(crate) const FLAT_FILE: &str = "whereabouts.conf";
+
 impl Bench {
     pub(crate) async fn start() -> Self {
         let plane = ControlPlane::start(&control_plane::Options::default()).unwrap();
@@ -69,11 +72,13 @@ impl Bench {
         let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await;
         let client = Client::try_from(config.unwrap()).unwrap();
         let etcd = Etcd::at(&plane.etcd_url());
+        let locks = tempfile::tempdir_in(MEMORY).unwrap();
+        std::fs::write(locks.path().join(FLAT_FILE), "{}").unwrap();
         Self {
             plane,
             client,
             etcd,
-            locks: tempfile::tempdir_in(MEMORY).unwrap(),
+            locks,
         }
     }
 
