@@ -145,6 +145,12 @@ impl Call {
     }
 }
 
+/// The first address of a result, without its prefix length.
+pub(super) fn address(result: &Value) -> String {
+    let address = addresses(result).remove(0);
+    address.split('/').next().unwrap().to_owned()
+}
+
 /// The addresses of a result, in their order.
 pub(crate) fn addresses(result: &Value) -> Vec<String> {
     let ips = result["ips"].as_array().unwrap().iter();

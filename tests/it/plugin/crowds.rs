@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::call::{Network, addresses, call};
+use super::call::{Network, address, call};
 use super::keys;
 use crate::support::cluster::Cluster;
 use crate::support::objects::{Object, entries, pod, reservations};
@@ -22,8 +22,7 @@ fn spawn(network: &Network, name: &str) -> Running {
 /// The address that a process was given, without the prefix length.
 async fn given(running: Running) -> String {
     let add = running.wait().await.expect(0);
-    let address = addresses(&add.json()).remove(0);
-    address.split('/').next().unwrap().to_owned()
+    address(&add.json())
 }
 
 async fn crowd(cluster: &Cluster, networks: &[Network], pools: &[&str], count: u64) {

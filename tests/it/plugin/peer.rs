@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::json;
 use tempfile::NamedTempFile;
 
-use super::call::{Call, Network, addresses, call, call_of};
+use super::call::{Call, Network, address, call, call_of};
 use crate::support::cluster::Cluster;
 use crate::support::objects::{Object, entries, pod, reservations};
 use crate::support::run::{Running, reconciler};
@@ -17,7 +17,17 @@ const POOL: &str = "10.0.0.0-24";
 /// How often a kubelet tries before the test fails.
 const TRIES: u32 = 20;
 
-fn program(name: &str) -> PathBuf {
+/// One of the two programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    Ours,
+    /// The Go program.
+    Theirs,
+}
+
+use Whose::{Ours, Theirs};
+
+fn peer(name: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("target/peer")
         .join(name);
@@ -48,13 +58,11 @@ impl Shared {
         }
     }
 
-    /// A call of the Go program.
-    fn theirs(&self, command: &str) -> Call {
-        call_of(&program("whereabouts"), command, &self.network)
-    }
-
-    fn ours(&self, command: &str) -> Call {
-        call(command, &self.network)
+    fn call(&self, whose: Whose, command: &str) -> Call {
+        match whose {
+            Whose::Ours => call(command, &self.network),
+            Whose::Theirs => call_of(&peer("whereabouts"), command, &self.network),
+        }
     }
 
     /// The pod of each recorded address.
@@ -73,38 +81,25 @@ impl Shared {
     }
 }
 
+/// The address that an ADD was given.
 async fn given(call: Call) -> String {
-    let add = call.run().await.expect(0);
-    without_length(&addresses(&add.json()).remove(0))
-}
-
-fn without_length(address: &str) -> String {
-    address.split('/').next().unwrap().to_owned()
+    address(&call.run().await.expect(0).json())
 }
 
 #[tokio::test]
 async fn both_programs_give_addresses_of_one_pool_and_free_those_of_each_other() {
     let shared = Shared::lock().await;
-    let add = |call: Call, n: u32| {
+    let of_pod = |call: Call, n: u32| {
         call.container(&format!("c{n}"))
             .pod("default", &format!("web-{n}"))
     };
-    for n in 1..=4 {
-        let program = if n % 2 == 0 {
-            shared.ours("ADD")
-        } else {
-            shared.theirs("ADD")
-        };
-        assert_eq!(given(add(program, n)).await, format!("10.0.0.{n}"));
+    for (n, whose) in (1..).zip([Theirs, Ours, Theirs, Ours]) {
+        let add = of_pod(shared.call(whose, "ADD"), n);
+        assert_eq!(given(add).await, format!("10.0.0.{n}"));
     }
     assert_eq!(reservations(shared.cluster.client()).await.len(), 4);
-    for n in 1..=4 {
-        let program = if n % 2 == 0 {
-            shared.theirs("DEL")
-        } else {
-            shared.ours("DEL")
-        };
-        add(program, n).run().await.expect(0);
+    for (n, whose) in (1..).zip([Ours, Theirs, Ours, Theirs]) {
+        of_pod(shared.call(whose, "DEL"), n).run().await.expect(0);
         assert_eq!(shared.owners().await.len(), 4 - n as usize);
     }
     shared.assert_nothing_left().await;
@@ -113,21 +108,15 @@ async fn both_programs_give_addresses_of_one_pool_and_free_those_of_each_other()
 #[tokio::test]
 async fn the_next_container_of_a_pod_keeps_its_address_whichever_program_adds_it() {
     let shared = Shared::lock().await;
-    for (first, next) in [
-        (
-            Shared::ours as fn(&Shared, &str) -> Call,
-            Shared::theirs as fn(&Shared, &str) -> Call,
-        ),
-        (Shared::theirs, Shared::ours),
-    ] {
+    for (first, next) in [(Ours, Theirs), (Theirs, Ours)] {
         let web = |call: Call, container: &str| call.container(container).pod("default", "db-0");
-        let address = given(web(first(&shared, "ADD"), "c1")).await;
-        assert_eq!(given(web(next(&shared, "ADD"), "c2")).await, address);
+        let address = given(web(shared.call(first, "ADD"), "c1")).await;
+        assert_eq!(given(web(shared.call(next, "ADD"), "c2")).await, address);
         // The late DEL of the container before takes nothing from the pod.
-        web(first(&shared, "DEL"), "c1").run().await.expect(0);
+        web(shared.call(first, "DEL"), "c1").run().await.expect(0);
         let owner = shared.owners().await.remove(&address);
         assert_eq!(owner.as_deref(), Some("default/db-0"));
-        web(next(&shared, "DEL"), "c2").run().await.expect(0);
+        web(shared.call(next, "DEL"), "c2").run().await.expect(0);
         shared.assert_nothing_left().await;
     }
 }
@@ -138,21 +127,16 @@ async fn each_reconciler_frees_what_the_other_program_left_and_keeps_what_runs()
     let client = shared.cluster.client();
     let kubeconfig = shared.cluster.kubeconfig();
     let add = |call: Call, name: &str| given(call.container(name).pod("default", name));
-    for reconciler_is_ours in [true, false] {
-        let mut live = BTreeMap::new();
-        for (name, is_ours) in [
-            ("a", true),
-            ("b", false),
-            ("gone-a", true),
-            ("gone-b", false),
+    let mut live = BTreeMap::new();
+    for whose_run in [Ours, Theirs] {
+        for (name, whose) in [
+            ("a", Ours),
+            ("b", Theirs),
+            ("gone-a", Ours),
+            ("gone-b", Theirs),
         ] {
-            let name = format!("{name}-{reconciler_is_ours}");
-            let program = if is_ours {
-                shared.ours("ADD")
-            } else {
-                shared.theirs("ADD")
-            };
-            let address = add(program, &name).await;
+            let name = format!("{name}-{whose_run:?}").to_lowercase();
+            let address = add(shared.call(whose, "ADD"), &name).await;
             if !name.starts_with("gone") {
                 pod("default", &name)
                     .shows("net1", &[&address])
@@ -161,20 +145,18 @@ async fn each_reconciler_frees_what_the_other_program_left_and_keeps_what_runs()
                 live.insert(address, format!("default/{name}"));
             }
         }
-        if reconciler_is_ours {
-            let run = reconciler(kubeconfig).args(["--force", "--settle", "100ms"]);
-            run.output().await.expect(0);
-        } else {
-            let mut run = Command::new(program("ip-reconciler"));
-            let output = run.arg("-kubeconfig").arg(kubeconfig).output().unwrap();
-            assert!(output.status.success(), "{output:?}");
+        match whose_run {
+            Ours => {
+                let run = reconciler(kubeconfig).args(["--force", "--settle", "100ms"]);
+                run.output().await.expect(0);
+            }
+            Theirs => {
+                let mut run = Command::new(peer("ip-reconciler"));
+                let output = run.arg("-kubeconfig").arg(kubeconfig).output().unwrap();
+                assert!(output.status.success(), "{output:?}");
+            }
         }
-        let owners = shared.owners().await;
-        let left: BTreeMap<String, String> = owners
-            .into_iter()
-            .filter(|(_, pod)| pod.ends_with(&reconciler_is_ours.to_string()))
-            .collect();
-        assert_eq!(left, live, "our reconciler: {reconciler_is_ours}");
+        assert_eq!(shared.owners().await, live, "after a run of {whose_run:?}");
     }
     assert_eq!(reservations(client).await.len(), 4);
 }
@@ -184,11 +166,11 @@ async fn persistent(shared: &Shared, name: &str) -> String {
     for attempt in 0..TRIES {
         let container = format!("{name}-{attempt}");
         let of_pod = |call: Call| call.container(&container).pod("default", name);
-        let add = of_pod(shared.theirs("ADD")).run().await;
+        let add = of_pod(shared.call(Theirs, "ADD")).run().await;
         if add.code == Some(0) {
-            return without_length(&addresses(&add.json()).remove(0));
+            return address(&add.json());
         }
-        of_pod(shared.theirs("DEL")).run().await;
+        of_pod(shared.call(Theirs, "DEL")).run().await;
     }
     panic!("{name} has no address after {TRIES} attempts");
 }
@@ -199,7 +181,7 @@ async fn in_a_crowd_of_both_programs_no_address_has_two_owners() {
     let ours = (0..24).map(|n| {
         let name = format!("ours-{n}");
         let running = shared
-            .ours("ADD")
+            .call(Ours, "ADD")
             .container(&name)
             .pod("default", &name)
             .spawn();
@@ -214,8 +196,7 @@ async fn in_a_crowd_of_both_programs_no_address_has_two_owners() {
         assert_eq!(owners.insert(address, format!("default/{name}")), None);
     }
     for (name, running) in ours {
-        let add = running.wait().await.expect(0);
-        let address = without_length(&addresses(&add.json()).remove(0));
+        let address = address(&running.wait().await.expect(0).json());
         assert_eq!(owners.insert(address, format!("default/{name}")), None);
     }
     assert_eq!(shared.owners().await, owners);
