@@ -6,7 +6,9 @@
 mod by_hand;
 mod home;
 mod races;
+mod record;
 mod runs;
+mod told;
 mod verdicts;
 
 /// Runs every behaviour with each datastore, through the program as a process.

@@ -3,7 +3,9 @@
 use http::Method;
 use serde_json::{Value, json};
 
-use super::home::{Home, address, orphans, record, rows, undone};
+use super::home::Home;
+use super::record::{address, orphans, record};
+use super::told::{rows, undone};
 use crate::plugin::call::{addresses, call};
 use crate::support::objects::{delete_pod_now, node, pod, send};
 use crate::support::run::Outcome;

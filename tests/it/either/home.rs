@@ -3,6 +3,10 @@
 //! All records are of the range 10.0.0.0/24 and protected in others: with a reservation, or with the
 //! keys that lead to them.
 
+#[cfg(feature = "etcd")]
+mod keys;
+mod wire;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -11,15 +15,21 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
 use super::super::undo;
+use super::record::Record;
+use super::told::text;
 use crate::plugin::call::Network;
 use crate::support::cluster::Cluster;
 #[cfg(feature = "etcd")]
 use crate::support::etcd::Etcd;
 use crate::support::objects::{Object, create_all, entries, pod, pool, reservation, send};
-use crate::support::proxy::{Fault, Proxy};
+use crate::support::proxy::Proxy;
 #[cfg(feature = "etcd")]
 use crate::support::relay::Relay;
-use crate::support::run::{Outcome, Run, reconciler};
+use crate::support::run::{Run, reconciler};
+
+#[cfg(feature = "etcd")]
+use keys::{CLUSTER, NOTES, UNNAMED, key, put_key, put_keys};
+pub(super) use wire::{Lost, Wire};
 
 const RANGE: &str = "10.0.0.0/24";
 const NAME: &str = "10.0.0.0-24";
@@ -36,66 +46,6 @@ enum Datastore {
     Kubernetes,
     #[cfg(feature = "etcd")]
     Etcd(Etcd),
-}
-
-/// An address of a pod's interface `net1`.
-#[derive(Clone)]
-pub(super) struct Record {
-    /// Its last part.
-    at: u8,
-    podref: String,
-    /// The uid of the pod and the node, which the Go program does not write.
-    owner: Option<(String, String)>,
-}
-
-/// The address `10.0.0.AT`, recorded for a pod of the namespace `default` as the plugin does it.
-pub(super) fn record(at: u8, pod: &str) -> Record {
-    Record {
-        at,
-        podref: format!("default/{pod}"),
-        owner: Some((format!("uid-{pod}"), "node-a".to_owned())),
-    }
-}
-
-impl Record {
-    pub(super) fn uid(mut self, uid: &str) -> Record {
-        self.owner = self.owner.map(|(_, node)| (uid.to_owned(), node));
-        self
-    }
-
-    pub(super) fn node(mut self, node: &str) -> Record {
-        self.owner = self.owner.map(|(uid, _)| (uid, node.to_owned()));
-        self
-    }
-
-    /// Says neither uid nor node.
-    pub(super) fn bare(mut self) -> Record {
-        self.owner = None;
-        self
-    }
-
-    pub(super) fn podref(mut self, podref: &str) -> Record {
-        podref.clone_into(&mut self.podref);
-        self
-    }
-
-    fn address(&self) -> String {
-        address(self.at)
-    }
-
-    fn container(&self) -> String {
-        format!("c-{}", self.podref.rsplit('/').next().unwrap())
-    }
-}
-
-/// So many orphans, from 10.0.0.1 on.
-pub(super) fn orphans(count: u8) -> Vec<Record> {
-    let all = (1..=count).map(|at| record(at, &format!("gone-{at}")).bare());
-    all.collect()
-}
-
-pub(super) fn address(at: u8) -> String {
-    format!("10.0.0.{at}")
 }
 
 impl Home {
@@ -367,164 +317,4 @@ impl Home {
             },
         }
     }
-}
-
-/// What stands between the program and its servers, and lets things happen there.
-pub(super) struct Wire<'a> {
-    home: &'a Home,
-    /// Before the API server.
-    pub(super) proxy: Proxy,
-    /// Before etcd.
-    #[cfg(feature = "etcd")]
-    relay: Option<Relay>,
-}
-
-impl Wire<'_> {
-    /// A run over this.
-    pub(super) fn run(&self) -> Run {
-        let cluster = &self.home.cluster;
-        let run = reconciler(&self.proxy.kubeconfig(cluster, cluster.token()));
-        #[cfg(feature = "etcd")]
-        let host = self.relay.as_ref().map(Relay::host);
-        #[cfg(not(feature = "etcd"))]
-        let host = None;
-        self.home.between(run, host).args(["-o", "json"])
-    }
-
-    /// Does something before the first request that frees addresses.
-    pub(super) fn before_release(&self, action: impl Future<Output = ()> + Send + 'static) {
-        #[cfg(feature = "etcd")]
-        if let Some(relay) = &self.relay {
-            return relay.before(|message| message.contains(LEADS), action);
-        }
-        self.proxy
-            .before(|seen| seen.is("PATCH", "/ippools/"), action);
-    }
-
-    /// Ends the connection of the first request that frees addresses.
-    pub(super) fn lose_release(&self, lost: Lost) {
-        #[cfg(feature = "etcd")]
-        if let Some(relay) = &self.relay {
-            let releases = |message: &str| message.contains(LEADS);
-            return match lost {
-                Lost::Request => relay.cut_before(releases),
-                Lost::Answer => relay.cut_after(releases),
-            };
-        }
-        let fault = match lost {
-            Lost::Request => Fault::DropConnection,
-            Lost::Answer => Fault::DropAfter,
-        };
-        let releases = |seen: &crate::support::proxy::Seen| seen.is("PATCH", "/ippools/");
-        self.proxy.once(releases, fault);
-    }
-}
-
-/// What does not arrive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Lost {
-    Request,
-    Answer,
-}
-
-/// What stands before the keys of addresses of the unnamed network.
-#[cfg(feature = "etcd")]
-const UNNAMED: &str = "/whereabouts/v1/networks/-/";
-/// What stands before those that lead to an address, which only changes name.
-#[cfg(feature = "etcd")]
-const LEADS: &str = "/whereabouts/v1/containers/";
-/// What stands before what the range is told, or remembers.
-#[cfg(feature = "etcd")]
-const NOTES: &str = "/whereabouts/v1/annotations/networks/-/10.0.0.0-24/";
-/// Whose the records are.
-#[cfg(feature = "etcd")]
-const CLUSTER: &str = "/whereabouts/v1/annotations/cluster";
-
-#[cfg(feature = "etcd")]
-fn key(at: u8) -> String {
-    let bits = Ipv4Addr::new(10, 0, 0, at).to_ipv6_mapped().to_bits();
-    format!("{UNNAMED}{bits:032x}")
-}
-
-#[cfg(feature = "etcd")]
-async fn put_key(etcd: &Etcd, key: &str, value: &str) {
-    etcd.client().await.put(key, value, None).await.unwrap();
-}
-
-#[cfg(feature = "etcd")]
-async fn put_keys(etcd: &Etcd, records: &[Record]) {
-    use etcd_client::{Txn, TxnOp};
-    let mut client = etcd.client().await;
-    for some in records.chunks(40) {
-        let puts = some.iter().flat_map(|record| {
-            let (container, podref) = (record.container(), &record.podref);
-            let key = key(record.at);
-            let of_pod = if podref.contains('/') {
-                podref.clone()
-            } else {
-                format!("-/{podref}")
-            };
-            let tail = key.strip_prefix("/whereabouts/v1/").unwrap().to_owned();
-            let mut value = json!({"container": container, "ifname": "net1", "podref": podref,
-                "range": RANGE, "network": "lan"});
-            if let Some((uid, node)) = &record.owner {
-                value["poduid"] = json!(uid);
-                value["node"] = json!(node);
-            }
-            [
-                TxnOp::put(format!("{LEADS}{container}/net1/{tail}"), "", None),
-                TxnOp::put(
-                    format!("/whereabouts/v1/pods/{of_pod}/net1/{tail}"),
-                    "",
-                    None,
-                ),
-                TxnOp::put(key, value.to_string(), None),
-            ]
-        });
-        let txn = Txn::new().and_then(puts.collect::<Vec<_>>());
-        client.txn(txn).await.unwrap();
-    }
-}
-
-fn text(value: &Value) -> String {
-    value.as_str().unwrap_or("-").to_owned()
-}
-
-/// Of each address its verdict and what became of it. A reservation is judged as its entry is.
-pub(super) fn rows(run: &Outcome) -> Vec<(String, String, String)> {
-    let report = run.json();
-    let all = report["records"].as_array().unwrap().iter();
-    let (claims, entries): (Vec<_>, Vec<_>) = all.partition(|row| row["kind"] == "Reservation");
-    for claim in claims.iter().filter(|row| row["verdict"] != "Malformed") {
-        let mut of_address = entries
-            .iter()
-            .filter(|row| row["address"] == claim["address"]);
-        let entry = of_address.next().unwrap();
-        assert_eq!(claim["verdict"], entry["verdict"], "{run:#?}");
-    }
-    let row = |row: &&Value| {
-        let [address, verdict, result] = ["address", "verdict", "result"].map(|it| text(&row[it]));
-        (address, verdict, result)
-    };
-    entries.iter().map(row).collect()
-}
-
-/// What [`rows`] should say.
-pub(super) fn expected(rows: &[(u8, &str, &str)]) -> Vec<(String, String, String)> {
-    let row = |(at, verdict, result): &(u8, &str, &str)| {
-        (address(*at), (*verdict).to_owned(), (*result).to_owned())
-    };
-    rows.iter().map(row).collect()
-}
-
-/// What an undo says of each address; the reservation fares as its entry does.
-pub(super) fn undone(undone: &Outcome) -> BTreeMap<String, String> {
-    let report = undone.json();
-    let mut results = BTreeMap::new();
-    for row in report["records"].as_array().unwrap() {
-        let (address, result) = (text(&row["address"]), text(&row["result"]));
-        let before = results.insert(address, result.clone());
-        assert!(before.is_none_or(|it| it == result), "{undone:#?}");
-    }
-    results
 }

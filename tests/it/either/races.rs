@@ -7,7 +7,9 @@ use futures::StreamExt;
 use http::Method;
 use serde_json::json;
 
-use super::home::{Home, Lost, expected, orphans, record, rows};
+use super::home::{Home, Lost};
+use super::record::{orphans, record};
+use super::told::{expected, rows};
 use crate::plugin::call::call;
 use crate::support::objects::{Object, delete_pod_now, pod};
 use crate::support::proxy::Fault;

@@ -2,7 +2,9 @@
 
 use serde_json::json;
 
-use super::home::{Home, expected, orphans, record, rows};
+use super::home::Home;
+use super::record::{orphans, record};
+use super::told::{expected, rows};
 use crate::plugin::call::{addresses, call};
 use crate::support::objects::{delete_pod_now, pod};
 use crate::support::run::Outcome;

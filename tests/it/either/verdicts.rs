@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use serde_json::json;
 use whereabouts::reconcile::audit::Verdict;
 
-use super::home::{Home, Record, expected, record, rows};
+use super::home::Home;
+use super::record::{Record, record};
+use super::told::{expected, rows};
 use crate::support::objects::{PodBuilder, delete_pod_now, node, pod, send};
 
 const EXEMPT: &str = "whereabouts.cni.cncf.io/reconcile";
