@@ -65,7 +65,11 @@ fn parse_decimal<T: FromStr>(text: &str) -> Option<T> {
 /// ```
 #[must_use]
 pub fn name_of(address: IpAddr) -> String {
-    let mut name = address.to_string().replace(':', "-");
+    let text = address.to_string();
+    if address.is_ipv4() {
+        return text;
+    }
+    let mut name = text.replace(':', "-");
     if name.ends_with('-') {
         name.push('0');
     }

@@ -72,16 +72,16 @@ fn sent() -> Sent {
     for pool in 0..POOLS {
         let mut entries = Vec::new();
         for offset in 1..=ENTRIES {
-            let (pod, uid) = (
-                format!("web-{pool}-{offset}"),
-                format!("uid-{pool}-{offset}"),
-            );
+            let pod = format!("web-{pool}-{offset}");
+            // Of the form that the API server gives.
+            let uid = |kind: u8| format!("{kind:08x}-{pool:04x}-4000-8000-{offset:012x}");
+            let (uid, own_uid) = (uid(1), uid(2));
             let address = format!("10.{pool}.{}.{}", offset / 256, offset % 256);
             entries.push(format!(
                 r#""{offset}":{{"id":"{offset:064}","ifname":"net1","podref":"apps/{pod}"}}"#
             ));
             sent.reservations.push(format!(
-                r#"{{"metadata":{{"name":"{address}","namespace":"kube-system","uid":"r-{uid}",
+                r#"{{"metadata":{{"name":"{address}","namespace":"kube-system","uid":"{own_uid}",
                     "resourceVersion":"7"}},"spec":{{"ifname":"net1","podref":"apps/{pod}"}}}}"#
             ));
             if offset % ORPHAN_EVERY != 0 {
