@@ -234,7 +234,7 @@ impl Owner {
 }
 
 /// An `OverlappingRangeIPReservation`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Reservation {
     /// Which object.
     pub id: ObjectId,

@@ -22,6 +22,7 @@ use super::snapshot::{self, ReadStep};
 use crate::client::{CallError, Client};
 use crate::pod::RECONCILE_KEY;
 use crate::record::{ObjectId, Pool, PoolObject, Reservation};
+use crate::text::Texts;
 #[cfg(feature = "etcd")]
 use etcd::EtcdLedger;
 
@@ -170,22 +171,43 @@ impl Ledger {
         }
     }
 
-    /// Reads all records; of those that are custom resources pools first.
+    /// Reads all pools with their entries, which have `texts` in common.
     ///
     /// # Errors
     /// When they cannot be read to their end.
-    pub(super) async fn read_all(
+    pub(super) async fn read_pools(
         &self,
         page: u32,
         progress: &impl Fn(ReadStep),
-    ) -> Result<(Vec<PoolObject>, Vec<Reservation>), CallError> {
+        texts: &mut Texts,
+    ) -> Result<Vec<PoolObject>, CallError> {
+        progress(ReadStep::Pools);
         match self {
-            Self::Kubernetes(client) => snapshot::read_records(client, page, progress).await,
+            Self::Kubernetes(client) => snapshot::read_pools(client, page, texts).await,
             #[cfg(feature = "etcd")]
-            Self::Etcd(etcd) => {
-                progress(ReadStep::Pools);
-                Ok((etcd.read_all(page).await?, Vec::new()))
+            Self::Etcd(etcd) => etcd.read_pools(page).await,
+        }
+    }
+
+    /// Reads all reservations, after the pools, and hands over each.
+    ///
+    /// # Errors
+    /// When they cannot be read to their end.
+    pub(super) async fn read_reservations<T: Default>(
+        &self,
+        page: u32,
+        progress: &impl Fn(ReadStep),
+        texts: &mut Texts,
+        take: impl Fn(&mut T, Reservation),
+    ) -> Result<T, CallError> {
+        match self {
+            Self::Kubernetes(client) => {
+                progress(ReadStep::Reservations);
+                snapshot::read_reservations(client, page, texts, take).await
             }
+            // An address is one key: nothing overlaps.
+            #[cfg(feature = "etcd")]
+            Self::Etcd(_) => Ok(T::default()),
         }
     }
 

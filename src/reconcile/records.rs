@@ -2,18 +2,18 @@
 
 mod by_address;
 mod held;
+mod joining;
 
 use std::collections::HashSet;
 use std::net::IpAddr;
 
-use smallvec::SmallVec;
-
-use by_address::{ByAddress, Slot};
+use by_address::ByAddress;
 pub use held::Held;
 use held::Kept;
+pub use joining::Joined;
 
 use crate::pod::PodRef;
-use crate::record::{Entry, Fit, ObjectId, Pool, PoolObject, Reservation, readings};
+use crate::record::{Entry, Fit, ObjectId, Pool, readings};
 
 /// One record: an entry or a reservation, by its index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,48 +43,6 @@ pub struct Records {
 }
 
 impl Records {
-    /// Sorts, joins and indexes the records of a cluster.
-    #[must_use]
-    pub fn new(mut objects: Vec<PoolObject>, mut reservations: Vec<Reservation>) -> Self {
-        objects.sort_by(|a, b| a.pool.id.cmp(&b.pool.id));
-        reservations.sort_by(|a, b| a.id.cmp(&b.id));
-        let mut records = Self::default();
-        let entries = objects.iter().map(|object| object.entries.len());
-        records.entries.reserve_exact(entries.sum());
-        for (index, PoolObject { pool, mut entries }) in objects.into_iter().enumerate() {
-            for entry in &mut entries {
-                entry.pool = index;
-            }
-            entries.sort_by(|a, b| {
-                (a.address.as_ref().ok(), &a.key).cmp(&(b.address.as_ref().ok(), &b.key))
-            });
-            records.any_protected |= pool.protected;
-            records.pools.push(pool);
-            records.entries.append(&mut entries);
-        }
-        let most = records.entries.len().saturating_add(reservations.len());
-        let mut addresses = Vec::with_capacity(most);
-        let entries = records.entries.iter().enumerate();
-        addresses.extend(entries.filter_map(|(index, entry)| {
-            let address = *entry.address.as_ref().ok()?;
-            Some((address, Slot::of(RecordId::Entry(index))))
-        }));
-        records.by_address = ByAddress::of(&mut addresses);
-        records.reservations.reserve_exact(reservations.len());
-        for (index, mut reservation) in reservations.into_iter().enumerate() {
-            records.join(&mut reservation);
-            let slot = Slot::of(RecordId::Reservation(index));
-            addresses.extend(reservation.addresses.iter().map(|address| (*address, slot)));
-            if reservation.protected {
-                records.shielded.extend(&reservation.entries);
-            }
-            let kept = Kept::of(reservation, &records);
-            records.reservations.push(kept);
-        }
-        records.by_address = ByAddress::of(&mut addresses);
-        records
-    }
-
     /// A reservation.
     #[must_use]
     pub fn reservation(&self, index: usize) -> Option<Held<'_>> {
@@ -112,38 +70,6 @@ impl Records {
             .reservations
             .binary_search_by(|kept| kept.held(self).id().cmp(id));
         found.ok()
-    }
-
-    /// Finds the entries of the same network, address and owner; they also tell which reading of
-    /// the name is meant.
-    fn join(&self, reservation: &mut Reservation) {
-        let readings = readings(&reservation.id.name);
-        let mut matches: Vec<(Fit, usize, IpAddr)> = Vec::new();
-        if let Ok(owner) = &reservation.owner {
-            for (network, address) in &readings {
-                for index in self.entries_at(*address) {
-                    let Some(entry) = self.entries.get(index) else {
-                        continue;
-                    };
-                    let pool = self.pool_of(entry);
-                    let fit = pool.fit(network);
-                    let same_namespace = pool.id.namespace == reservation.id.namespace;
-                    if fit > Fit::No && same_namespace && entry.owner.agrees_with(owner) {
-                        matches.push((fit, index, *address));
-                    }
-                }
-            }
-        }
-        let best = matches.iter().map(|(fit, ..)| *fit).max();
-        matches.retain(|(fit, ..)| Some(*fit) == best);
-        reservation.entries = matches.iter().map(|(_, index, _)| *index).collect();
-        let mut addresses: SmallVec<[IpAddr; 1]> = if matches.is_empty() {
-            readings.into_iter().map(|(_, address)| address).collect()
-        } else {
-            matches.into_iter().map(|(.., address)| address).collect()
-        };
-        addresses.dedup();
-        reservation.addresses = addresses;
     }
 
     fn entries_at(&self, address: IpAddr) -> impl Iterator<Item = usize> + '_ {

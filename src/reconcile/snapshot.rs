@@ -25,11 +25,11 @@ pub use again::{read_again, read_cron_jobs, read_definitions};
 pub use files::{FileError, parse_dumps, read_files};
 #[cfg(feature = "etcd")]
 pub(in crate::reconcile) use list::MAX_RESTARTS;
-pub(in crate::reconcile) use live::read_records;
 pub use live::{
     ReadStep, glance_at_pool, read_cluster, read_cluster_with, read_evidence, read_node, read_pod,
     read_pool, read_reservation, read_whole_pod,
 };
+pub(in crate::reconcile) use live::{read_pools, read_reservations};
 
 /// The records of a cluster, and what its pods prove about them.
 #[derive(Debug, Default)]

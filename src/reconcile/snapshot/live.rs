@@ -18,7 +18,7 @@ use crate::pod::{Finished, PodRef, PodState};
 use crate::reconcile::ledger::Cluster;
 use crate::reconcile::nodes::Nodes;
 use crate::reconcile::pods::Pods;
-use crate::reconcile::records::Records;
+use crate::reconcile::records::{Joined, Records};
 use crate::reconcile::{NODES, PODS, POOLS, RESERVATIONS};
 use crate::record::decode::{self, SeenPod};
 use crate::record::evidence::{self, Evidence};
@@ -56,7 +56,15 @@ pub async fn read_cluster(
     page: u32,
     progress: impl Fn(ReadStep),
 ) -> Result<Snapshot, CallError> {
-    read_cluster_with(cluster, page, progress, Records::new).await
+    let ledger = &cluster.ledger;
+    let mut texts = Texts::default();
+    let pools = ledger.read_pools(page, &progress, &mut texts).await?;
+    let records = Records::of(pools);
+    let join = |joined: &mut Joined, reservation| joined.add(&records, reservation);
+    let reservations = ledger.read_reservations(page, &progress, &mut texts, join);
+    let joined = reservations.await?;
+    drop(texts);
+    read_users(cluster, page, progress, records.with(joined)).await
 }
 
 /// The same with records that are not there: `join` adds them to those that are, before the pods are
@@ -70,10 +78,23 @@ pub async fn read_cluster_with(
     progress: impl Fn(ReadStep),
     join: impl FnOnce(Vec<PoolObject>, Vec<Reservation>) -> Records,
 ) -> Result<Snapshot, CallError> {
-    let client = &cluster.client;
-    let (pools, reservations) = cluster.ledger.read_all(page, &progress).await?;
-    let records = join(pools, reservations);
+    let ledger = &cluster.ledger;
+    let mut texts = Texts::default();
+    let pools = ledger.read_pools(page, &progress, &mut texts).await?;
+    let reservations = ledger.read_reservations(page, &progress, &mut texts, Vec::push);
+    let records = join(pools, reservations.await?);
+    drop(texts);
+    read_users(cluster, page, progress, records).await
+}
 
+/// Reads who can use the addresses of records.
+async fn read_users(
+    cluster: &Cluster,
+    page: u32,
+    progress: impl Fn(ReadStep),
+    records: Records,
+) -> Result<Snapshot, CallError> {
+    let client = &cluster.client;
     progress(ReadStep::Nodes);
     let nodes = read_nodes(client, page).await?;
     let pods = read_pods(client, page, &records, &nodes, &progress).await?;
@@ -85,55 +106,49 @@ pub async fn read_cluster_with(
     })
 }
 
-/// Reads pools, then reservations.
-pub(in crate::reconcile) async fn read_records(
+/// Reads the pools with their entries, which have `texts` in common.
+pub(in crate::reconcile) async fn read_pools(
     client: &Client,
     page: u32,
-    progress: &impl Fn(ReadStep),
-) -> Result<(Vec<PoolObject>, Vec<Reservation>), CallError> {
-    progress(ReadStep::Pools);
+    texts: &mut Texts,
+) -> Result<Vec<PoolObject>, CallError> {
     let list = List {
         resource: POOLS,
         path: all_of::<IPPool>(),
         fields: None,
         page: page.min(MAX_POOLS_A_PAGE),
     };
-    // Most texts are those of many records.
-    let mut texts = Texts::default();
-    let mut pool = |json: &[u8]| {
+    let see = |pools: &mut Vec<PoolObject>, json: &[u8]| {
         let mut object = decode::pool(json)?;
         for entry in &mut object.entries {
-            entry.share(&mut texts);
+            entry.share(texts);
         }
-        Ok(object)
+        pools.push(object);
+        Ok(())
     };
-    let pools = list.read(client, Vec::new, collect(&mut pool)).await?;
-    progress(ReadStep::Reservations);
-    let path = all_of::<OverlappingRangeIPReservation>();
-    let list = List {
-        resource: RESERVATIONS,
-        path,
-        page,
-        ..list
-    };
-    let mut reservation = |json: &[u8]| {
-        let mut reservation = decode::reservation(json)?;
-        reservation.share(&mut texts);
-        Ok(reservation)
-    };
-    let reservations = list
-        .read(client, Vec::new, collect(&mut reservation))
-        .await?;
-    Ok((pools, reservations))
+    list.read(client, Vec::new, see).await
 }
 
-fn collect<T>(
-    mut decode: impl FnMut(&[u8]) -> Result<T, serde_json::Error>,
-) -> impl FnMut(&mut Vec<T>, &[u8]) -> Result<(), serde_json::Error> {
-    move |all, json| {
-        all.push(decode(json)?);
+/// Reads the reservations, and hands over each.
+pub(in crate::reconcile) async fn read_reservations<T: Default>(
+    client: &Client,
+    page: u32,
+    texts: &mut Texts,
+    take: impl Fn(&mut T, Reservation),
+) -> Result<T, CallError> {
+    let list = List {
+        resource: RESERVATIONS,
+        path: all_of::<OverlappingRangeIPReservation>(),
+        fields: None,
+        page,
+    };
+    let see = |taken: &mut T, json: &[u8]| {
+        let mut reservation = decode::reservation(json)?;
+        reservation.share(texts);
+        take(taken, reservation);
         Ok(())
-    }
+    };
+    list.read(client, T::default, see).await
 }
 
 /// Reads the metadata of all pods. Metadata has no phase, so those that have finished come from

@@ -20,11 +20,11 @@ const MAX_KEYS_A_PAGE: u32 = 2000;
 type Span = (String, String);
 
 impl EtcdLedger {
-    /// Reads all records.
+    /// Reads all pools with their entries.
     ///
     /// # Errors
     /// When they cannot be read to their end.
-    pub(in crate::reconcile) async fn read_all(
+    pub(in crate::reconcile) async fn read_pools(
         &self,
         page: u32,
     ) -> Result<Vec<PoolObject>, CallError> {
