@@ -84,7 +84,7 @@ impl Borrow<str> for PodRef {
 }
 
 /// How a pod ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Finished {
     /// Phase `Succeeded`.
     Succeeded,
@@ -165,32 +165,12 @@ impl NetworkStatus {
         }
     }
 
-    /// Whether the status names any interface at all.
-    #[must_use]
-    pub fn is_there(&self) -> bool {
-        !self.interfaces.is_empty()
-    }
-
     /// The interface on which the address is shown.
     #[must_use]
     pub fn interface_with(&self, address: IpAddr) -> Option<&Interface> {
         self.interfaces
             .iter()
             .find(|interface| interface.addresses.contains(&address))
-    }
-
-    /// Forgets the names of networks, for whom they are of no use.
-    pub fn forget_networks(&mut self) {
-        for interface in &mut self.interfaces {
-            interface.network = None;
-        }
-    }
-
-    /// All addresses shown, on any interface.
-    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
-        self.interfaces
-            .iter()
-            .flat_map(|interface| interface.addresses.iter().copied())
     }
 }
 
@@ -221,7 +201,7 @@ fn read_annotation(text: &str, interfaces: &mut SmallVec<[Interface; 2]>) -> Res
 }
 
 /// Whether the sandbox of a pod is there, as far as its kubelet says so.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Sandbox {
     /// Nothing says otherwise.
     #[default]
@@ -232,7 +212,7 @@ pub enum Sandbox {
 }
 
 /// How far a pod that has not finished has come.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Stage {
     /// It is not known, or it does not run yet.
     #[default]
@@ -241,11 +221,9 @@ pub enum Stage {
     Running,
 }
 
-/// What is known of a pod, from its metadata and from the lists by phase.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PodState {
-    /// `metadata.uid`.
-    pub uid: Uid,
+/// How a pod is, from its metadata and from the lists by phase.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Traits {
     /// Whether `metadata.deletionTimestamp` is set.
     pub deleting: bool,
     /// Whether [`RECONCILE_KEY`] exempts it.
@@ -261,11 +239,20 @@ pub struct PodState {
     pub sandbox: Sandbox,
     /// How far it has come.
     pub stage: Stage,
+}
+
+/// What is known of a pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodState {
+    /// `metadata.uid`.
+    pub uid: Uid,
+    /// How it is.
+    pub traits: Traits,
     /// What its interfaces have.
     pub status: NetworkStatus,
 }
 
-impl PodState {
+impl Traits {
     /// Whether its containers may run: until it has finished, also while it is being deleted.
     #[must_use]
     pub fn may_run(&self) -> bool {
@@ -341,7 +328,7 @@ mod tests {
     fn an_empty_status_is_no_status() {
         for annotations in [&[][..], &["[]"]] {
             let status = NetworkStatus::parse(annotations.iter().copied());
-            assert!(!status.is_there() && status.unreadable.is_none());
+            assert_eq!(status, NetworkStatus::default());
         }
     }
 }

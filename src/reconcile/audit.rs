@@ -14,10 +14,10 @@ use std::net::IpAddr;
 
 use super::grace::Grace;
 use super::nodes::{Names, Nodes, Place, Standing};
-use super::pods::Pods;
+use super::pods::{Known, Pods};
 use super::records::{Held, RecordId, Records};
 use crate::ip::IpRange;
-use crate::pod::{PodState, Sandbox};
+use crate::pod::Sandbox;
 use crate::record::{Entry, Owner};
 use crate::text::Uid;
 
@@ -184,7 +184,7 @@ impl<'a> Audit<'a> {
         };
         let state = self.pods.get_for(subject.id, pod);
         let pod_protects = state
-            .is_some_and(|state| state.protected)
+            .is_some_and(|state| state.traits.protected)
             .then_some(Protector::Pod);
         if let Some(protector) = subject.protector.or(pod_protects) {
             return Verdict::Protected(protector);
@@ -204,14 +204,15 @@ impl<'a> Audit<'a> {
             // The garbage collector of pods sets the phase of those on vanished nodes: without
             // nodes an end counts only of a pod that nobody deletes.
             Some(state)
-                if state.deleting && (state.finished.is_none() || !self.nodes.are_known()) =>
+                if state.traits.deleting
+                    && (state.traits.finished.is_none() || !self.nodes.are_known()) =>
             {
                 Verdict::Terminating
             }
             Some(state) => judge_pod(subject, state)
                 .or_else(|| {
                     let is_settled = || {
-                        state.sandbox == Sandbox::Settled
+                        state.traits.sandbox == Sandbox::Settled
                             && !self.pods.is_doubtful(pod)
                             && !self.is_silent(subject, state)
                     };
@@ -224,17 +225,17 @@ impl<'a> Audit<'a> {
 
 impl<'a> Audit<'a> {
     /// Where the record's container ran, as far as that is known.
-    fn place(&self, subject: &Subject<'a>, state: Option<&'a PodState>) -> Option<Place<'a>> {
+    fn place(&self, subject: &Subject<'a>, state: Option<Known<'a>>) -> Option<Place<'a>> {
         let names = Names {
             recorded: subject.node,
             slice: subject.slice,
-            pod: state.and_then(|state| state.node.as_deref()),
+            pod: state.and_then(|state| state.traits.node.as_deref()),
         };
         self.nodes.place(names, state.is_some())
     }
 
     /// Whether nobody writes at present what the pod has: its node is not heard of.
-    fn is_silent(&self, subject: &Subject<'a>, state: &'a PodState) -> bool {
+    fn is_silent(&self, subject: &Subject<'a>, state: Known<'a>) -> bool {
         let place = self.place(subject, Some(state));
         place.is_some_and(|place| {
             matches!(
@@ -245,16 +246,12 @@ impl<'a> Audit<'a> {
     }
 
     /// The rows about nodes: whether what the pod object says can be believed.
-    fn judge_node(
-        &self,
-        subject: &Subject<'a>,
-        state: Option<&'a PodState>,
-    ) -> Option<Verdict<'a>> {
-        let is_other = |state: &PodState| subject.uid.is_some_and(|uid| *uid != state.uid);
+    fn judge_node(&self, subject: &Subject<'a>, state: Option<Known<'a>>) -> Option<Verdict<'a>> {
+        let is_other = |state: Known<'_>| subject.uid.is_some_and(|uid| uid != state.uid);
         let pod = match state {
             None => PodSays::Gone,
-            Some(state) if state.deleting => PodSays::Deleting,
-            Some(state) if state.finished.is_some() => PodSays::Finished,
+            Some(state) if state.traits.deleting => PodSays::Deleting,
+            Some(state) if state.traits.finished.is_some() => PodSays::Finished,
             Some(state) if is_other(state) => PodSays::Replaced,
             Some(_) => return None,
         };
@@ -310,54 +307,54 @@ impl<'a> Audit<'a> {
 }
 
 /// The rows about a pod that exists and is not being deleted, but the last ones.
-fn judge_pod<'a>(subject: &Subject<'a>, state: &'a PodState) -> Option<Verdict<'a>> {
-    if let Some(finished) = state.finished {
+fn judge_pod<'a>(subject: &Subject<'a>, state: Known<'a>) -> Option<Verdict<'a>> {
+    if let Some(finished) = state.traits.finished {
         return Some(Verdict::PodFinished(finished));
     }
     if let Some(interface) = shown_on(subject, state) {
         return Some(Verdict::InUse(interface));
     }
-    if let Some(reason) = &state.status.unreadable {
+    if let Some(reason) = state.unreadable() {
         return Some(Verdict::StatusUnreadable(reason));
     }
-    let recorded = subject.uid.filter(|uid| **uid != state.uid)?;
-    let is_replaced = state.status.is_there() && !state.mirror;
-    let found = &state.uid;
+    let recorded = subject.uid.filter(|uid| *uid != state.uid)?;
+    let is_replaced = state.shows_interfaces() && !state.traits.mirror;
+    let found = state.uid;
     is_replaced.then_some(Verdict::PodReplaced { recorded, found })
 }
 
 /// The interface on which the pod shows the record's address.
-fn shown_on<'a>(subject: &Subject<'a>, state: &'a PodState) -> Option<&'a str> {
+fn shown_on<'a>(subject: &Subject<'a>, state: Known<'a>) -> Option<&'a str> {
     let is_meant = |shown: &IpAddr| {
         let folded = || subject.range.and_then(|range| range.folded(*shown));
         let addresses = subject.addresses;
         addresses.contains(shown) || folded().is_some_and(|folded| addresses.contains(&folded))
     };
-    let mut interfaces = state.status.interfaces.iter();
+    let mut interfaces = state.interfaces();
     let shown = interfaces.find(|interface| interface.addresses.iter().any(is_meant))?;
-    Some(&shown.name)
+    Some(shown.name)
 }
 
 /// Positive evidence that the pod has another address than the record's.
-fn shown_instead<'a>(subject: &Subject<'a>, state: &'a PodState) -> Option<Verdict<'a>> {
+fn shown_instead<'a>(subject: &Subject<'a>, state: Known<'a>) -> Option<Verdict<'a>> {
     let [address] = subject.addresses else {
         return None;
     };
     // A record that names no interface may be that of one whose plugin told no addresses.
-    let mut interfaces = state.status.interfaces.iter();
+    let mut interfaces = state.interfaces();
     if subject.interface.is_none() && interfaces.any(|interface| interface.addresses.is_empty()) {
         return None;
     }
-    for interface in &state.status.interfaces {
+    for interface in state.interfaces() {
         let instead = interface
             .addresses
             .iter()
             .find(|shown| match subject.interface {
-                Some(name) => *interface.name == *name && shown.is_ipv4() == address.is_ipv4(),
+                Some(name) => interface.name == name && shown.is_ipv4() == address.is_ipv4(),
                 None => subject.range.is_some_and(|range| range.contains(**shown)),
             });
         if let Some(shows) = instead {
-            let interface = &interface.name;
+            let interface = interface.name;
             return Some(Verdict::AddressNotOnPod {
                 interface,
                 shows: *shows,

@@ -8,9 +8,10 @@ use std::net::IpAddr;
 
 use super::audit::{PodSays, Verdict};
 use super::plan::{Plan, Refusal, Scope};
+use super::pods::Known;
 use super::records::{RecordId, Records};
 use super::snapshot::Snapshot;
-use crate::pod::{PodRef, PodState};
+use crate::pod::PodRef;
 
 /// Why nothing is freed by hand.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -188,7 +189,7 @@ fn shown_by(snapshot: &Snapshot, address: IpAddr) -> Option<&PodRef> {
             .filter_map(|pool| pool.range.as_ref().ok());
         shown == address || ranges.any(|range| range.folded(shown) == Some(address))
     };
-    let shows = |state: &PodState| state.may_run() && state.status.addresses().any(is_meant);
+    let shows = |state: Known<'_>| state.traits.may_run() && state.addresses().any(is_meant);
     let named = records.at(address).filter_map(|id| records.pod_of(id));
     named
         .into_iter()

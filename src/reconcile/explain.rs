@@ -9,11 +9,12 @@ use std::str::FromStr;
 use super::audit::{Action, Audit, Verdict};
 use super::findings::Finding;
 use super::ledger::Datastore;
+use super::pods::Known;
 use super::records::{RecordId, Records};
 use super::report::escape;
 use super::snapshot::Snapshot;
 use crate::ip::parse_address;
-use crate::pod::{PodRef, PodState};
+use crate::pod::PodRef;
 use crate::record::Owner;
 
 /// What is to be explained.
@@ -284,7 +285,7 @@ fn describe_reservation<'a>(
     reservation.owner.ok()
 }
 
-fn describe_pod(pod: &PodRef, state: Option<&PodState>) -> String {
+fn describe_pod(pod: &PodRef, state: Option<Known<'_>>) -> String {
     let Some(state) = state else {
         return format!("{pod}: there is no such pod");
     };
@@ -292,21 +293,18 @@ fn describe_pod(pod: &PodRef, state: Option<&PodState>) -> String {
     if !state.uid.is_empty() {
         let _ = write!(text, ", uid {}", state.uid);
     }
-    if let Some(finished) = state.finished {
+    if let Some(finished) = state.traits.finished {
         let _ = write!(text, ", phase {}", finished.phase());
     }
-    if state.deleting {
+    if state.traits.deleting {
         text.push_str(", being deleted");
     }
-    for interface in &state.status.interfaces {
-        let shown: Vec<String> = interface
-            .addresses
-            .iter()
-            .map(ToString::to_string)
-            .collect();
+    for interface in state.interfaces() {
+        let addresses = interface.addresses.iter();
+        let shown: Vec<String> = addresses.map(ToString::to_string).collect();
         let _ = write!(text, ", {} shows {}", interface.name, shown.join(" "));
     }
-    if !state.status.is_there() {
+    if !state.shows_interfaces() {
         text.push_str(", shows no interfaces");
     }
     text

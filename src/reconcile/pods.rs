@@ -3,6 +3,7 @@
 //! Pods stream by; kept is only what a record asks for: the pods that records name, and pods that
 //! show a recorded address, or one of a pool's range, which no record of their own explains.
 
+mod known;
 mod loose;
 mod named;
 
@@ -12,10 +13,11 @@ use std::net::IpAddr;
 use super::foreign::{self, Suspects};
 use super::records::{RecordId, Records};
 use crate::ip::IpRange;
-use crate::pod::{Finished, PodRef, PodState};
+use crate::pod::{Finished, PodRef, PodState, Traits};
 use crate::record::decode::SeenPod;
-use crate::text::{Text, Texts, Uid};
+use crate::text::{Text, Uid};
 
+pub use known::Known;
 pub use loose::{Loose, Showing};
 use named::Named;
 
@@ -36,8 +38,6 @@ pub struct Pods {
     loose: Loose,
     /// Pods that may be those of the Go program's controllers.
     suspects: Suspects,
-    /// A few names of interfaces are those of all pods.
-    texts: Texts,
     /// How many pods were seen in all.
     total: usize,
 }
@@ -71,19 +71,13 @@ impl Pods {
 
     /// Takes note of a pod.
     pub fn see(&mut self, records: &Records, seen: SeenPod) {
-        let SeenPod { pod, mut state } = seen;
+        let SeenPod { pod, state } = seen;
         self.suspects.note(&pod);
         self.total = self.total.saturating_add(1);
-        if state.may_run() {
+        if state.traits.may_run() {
             self.note_sightings(records, &pod, &state);
         }
-        if let Some(known) = self.named.known(&pod) {
-            state.status.forget_networks();
-            for interface in &mut state.status.interfaces {
-                self.texts.share(&mut interface.name);
-            }
-            *known = Some(state);
-        }
+        self.named.set(&pod, Some(&state));
     }
 
     fn note_sightings(&mut self, records: &Records, pod: &PodRef, state: &PodState) {
@@ -98,7 +92,7 @@ impl Pods {
             if meant.iter().any(|address| records.at(*address).any(own)) {
                 continue;
             }
-            if state.is_settled() {
+            if state.traits.is_settled() {
                 self.loose.note(pod, state, interface, shown);
             }
             for address in meant
@@ -108,7 +102,7 @@ impl Pods {
                 let sighting = Sighting {
                     pod: pod.clone(),
                     uid: state.uid.clone(),
-                    settled: state.is_settled(),
+                    settled: state.traits.is_settled(),
                 };
                 self.sightings.entry(address).or_default().push(sighting);
                 self.sighted
@@ -130,11 +124,8 @@ impl Pods {
 
     /// Takes note that the pod of this uid has finished.
     pub fn finish(&mut self, pod: &PodRef, uid: &Uid, finished: Finished) {
-        if let Some(Some(state)) = self.named.known(pod)
-            && state.uid == *uid
-        {
-            state.finished = Some(finished);
-        }
+        let end = |traits: &mut Traits| traits.finished = Some(finished);
+        self.named.change(pod, uid, end);
         self.loose.forget(uid);
         self.suspects.forget(pod);
         for address in self.sighted.remove(uid).unwrap_or_default() {
@@ -146,22 +137,17 @@ impl Pods {
 
     /// Takes note of the node of the pod of this uid.
     pub fn bind(&mut self, pod: &PodRef, uid: &Uid, node: &Text) {
-        if let Some(Some(state)) = self.named.known(pod)
-            && state.uid == *uid
-        {
-            state.node = Some(node.clone());
-        }
+        let bind = |traits: &mut Traits| traits.node = Some(node.clone());
+        self.named.change(pod, uid, bind);
     }
 
     /// Puts what a fresh look at one pod showed in place of what was known; `None` says that there
     /// is no such pod any more.
     pub fn replace(&mut self, records: &Records, pod: &PodRef, state: Option<PodState>) {
-        if let Some(state) = state.as_ref().filter(|state| state.may_run()) {
+        if let Some(state) = state.as_ref().filter(|state| state.traits.may_run()) {
             self.note_sightings(records, pod, state);
         }
-        if let Some(known) = self.named.known(pod) {
-            *known = state;
-        }
+        self.named.set(pod, state.as_ref());
     }
 
     /// Takes note that a pod changed between two looks at it, or was looked at only once.
@@ -177,13 +163,13 @@ impl Pods {
 
     /// The pod of that name, if there is one.
     #[must_use]
-    pub fn get(&self, pod: &PodRef) -> Option<&PodState> {
+    pub fn get(&self, pod: &PodRef) -> Option<Known<'_>> {
         self.named.get(pod)
     }
 
     /// The same for the pod that a record names.
     #[must_use]
-    pub fn get_for(&self, id: RecordId, pod: &PodRef) -> Option<&PodState> {
+    pub fn get_for(&self, id: RecordId, pod: &PodRef) -> Option<Known<'_>> {
         self.named.get_for(id, pod)
     }
 

@@ -123,7 +123,8 @@ fn uses(state: &PodState, repair: &Repair) -> bool {
     let shown = interfaces.any(|interface| {
         *interface.name == *repair.interface && interface.addresses.contains(&repair.address)
     });
-    shown && state.is_settled() && state.stage == Stage::Running && state.node.is_some()
+    let traits = &state.traits;
+    shown && traits.is_settled() && traits.stage == Stage::Running && traits.node.is_some()
 }
 
 /// The container that the entry names, which is still that of the pod.
@@ -184,7 +185,11 @@ async fn put_reservation(
     if !container.is_empty() {
         spec["containerid"] = container.into();
     }
-    let node = state.node.as_deref().filter(|node| node.len() < MAX_LABEL);
+    let node = state
+        .traits
+        .node
+        .as_deref()
+        .filter(|node| node.len() < MAX_LABEL);
     let labels: BTreeMap<&str, &str> = node.map(|node| (NODE_LABEL, node)).into_iter().collect();
     let object = json!({
         "apiVersion": format!("{GROUP}/{VERSION}"),
@@ -215,7 +220,7 @@ async fn put_entry(
         pod: &pod,
         interface: &repair.interface,
         uid: &state.uid.to_string(),
-        node: state.node.as_deref(),
+        node: state.traits.node.as_deref(),
         range_text,
     });
     let put = put::entry(ledger, pool, range_text, key, &entry).await;

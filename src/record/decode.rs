@@ -26,7 +26,7 @@ use crate::client::Encoding;
 use crate::node::{NodeState, OUT_OF_SERVICE};
 use crate::pod::{
     Finished, MIRROR_KEY, NetworkStatus, PodRef, PodState, RECONCILE_KEY, STATUS_KEYS, Sandbox,
-    Stage,
+    Stage, Traits,
 };
 use crate::text::{Text, Uid};
 
@@ -364,13 +364,13 @@ pub fn pod(json: &[u8]) -> Result<SeenPod, serde_json::Error> {
         deleting: metadata.deletion_timestamp.is_some(),
         annotation: |key: &str| metadata.annotation(key).map(Cow::Borrowed),
     })?;
-    seen.state.sandbox = status.as_ref().map(PodStatus::sandbox).unwrap_or_default();
-    seen.state.node = spec.and_then(|spec| non_empty(spec.node_name));
-    seen.state.stage = match status.as_ref().map(|status| &*status.phase) {
+    seen.state.traits.sandbox = status.as_ref().map(PodStatus::sandbox).unwrap_or_default();
+    seen.state.traits.node = spec.and_then(|spec| non_empty(spec.node_name));
+    seen.state.traits.stage = match status.as_ref().map(|status| &*status.phase) {
         Some("Running") => Stage::Running,
         _ => Stage::Other,
     };
-    seen.state.finished = status.and_then(|status| Finished::from_phase(&status.phase));
+    seen.state.traits.finished = status.and_then(|status| Finished::from_phase(&status.phase));
     Ok(seen)
 }
 
@@ -404,13 +404,12 @@ fn metadata_of_pod<'a, F: Fn(&str) -> Option<Cow<'a, str>>>(
     let shown = STATUS_KEYS.map(annotation);
     let state = PodState {
         uid: metadata.uid.into(),
-        deleting: metadata.deleting,
-        protected: annotation(RECONCILE_KEY).as_deref() == Some("false"),
-        mirror: annotation(MIRROR_KEY).is_some(),
-        finished: None,
-        node: None,
-        sandbox: Sandbox::default(),
-        stage: Stage::default(),
+        traits: Traits {
+            deleting: metadata.deleting,
+            protected: annotation(RECONCILE_KEY).as_deref() == Some("false"),
+            mirror: annotation(MIRROR_KEY).is_some(),
+            ..Traits::default()
+        },
         status: NetworkStatus::parse(shown.iter().flatten().map(|text| &**text)),
     };
     Ok(SeenPod { pod, state })

@@ -146,7 +146,7 @@ fn shown_on<'a>(view: &View<'a>, id: RecordId) -> Option<&'a str> {
     let pod = view.records().pod_of(id)?;
     let state = view.audit.pods().get(pod);
     state
-        .is_some_and(crate::pod::PodState::is_settled)
+        .is_some_and(|state| state.traits.is_settled())
         .then_some(shown)
 }
 

@@ -126,7 +126,7 @@ fn used_by_another(
     };
     let mut evidence = format!("recorded for pod {owner}, but pod {pod} shows it");
     let state = view.audit.pods().get(owner);
-    if state.is_some_and(|state| state.status.interface_with(address).is_some()) {
+    if state.is_some_and(|state| state.addresses().any(|shown| shown == address)) {
         evidence.push_str(", and so does the first");
     }
     Some(Finding {

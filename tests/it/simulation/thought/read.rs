@@ -115,7 +115,7 @@ impl Thought {
         for finished in Finished::ALL {
             self.beside()?;
             for seen in self.whole(|pod| pod.phase != Phase::Running) {
-                if seen.state.finished == Some(finished) {
+                if seen.state.traits.finished == Some(finished) {
                     pods.finish(&seen.pod, &seen.state.uid, finished);
                 }
             }
