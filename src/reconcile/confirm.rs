@@ -31,7 +31,9 @@ pub async fn confirm(
     suspects.extend(pods_of_unknown_nodes(snapshot, scope));
     let first = look(client, suspects, at_once).await?;
     for (pod, state) in &first {
-        snapshot.pods.replace(&snapshot.records, pod, state.clone());
+        snapshot
+            .pods
+            .replace(&snapshot.records, pod, state.as_ref());
     }
     look_at_nodes(client, snapshot, scope).await?;
     let moved = pods_of(snapshot, scope, |v| {
@@ -58,7 +60,9 @@ pub async fn confirm(
         if first.get(&pod) != Some(&state) {
             snapshot.pods.doubt(pod.clone());
         }
-        snapshot.pods.replace(&snapshot.records, &pod, state);
+        snapshot
+            .pods
+            .replace(&snapshot.records, &pod, state.as_ref());
     }
     Ok(())
 }

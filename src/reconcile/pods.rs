@@ -143,11 +143,11 @@ impl Pods {
 
     /// Puts what a fresh look at one pod showed in place of what was known; `None` says that there
     /// is no such pod any more.
-    pub fn replace(&mut self, records: &Records, pod: &PodRef, state: Option<PodState>) {
-        if let Some(state) = state.as_ref().filter(|state| state.traits.may_run()) {
+    pub fn replace(&mut self, records: &Records, pod: &PodRef, state: Option<&PodState>) {
+        if let Some(state) = state.filter(|state| state.traits.may_run()) {
             self.note_sightings(records, pod, state);
         }
-        self.named.set(pod, state.as_ref());
+        self.named.set(pod, state);
     }
 
     /// Takes note that a pod changed between two looks at it, or was looked at only once.

@@ -36,7 +36,7 @@ impl Thought {
             let state = self.look(&pod);
             snapshot
                 .pods
-                .replace(&snapshot.records, &pod, state.clone());
+                .replace(&snapshot.records, &pod, state.as_ref());
             looks.push((pod, state));
         }
         for node in 0..NODES {
@@ -60,7 +60,9 @@ impl Thought {
             if !looks.contains(&(pod.clone(), state.clone())) {
                 snapshot.pods.doubt(pod.clone());
             }
-            snapshot.pods.replace(&snapshot.records, &pod, state);
+            snapshot
+                .pods
+                .replace(&snapshot.records, &pod, state.as_ref());
         }
         Ok(())
     }
